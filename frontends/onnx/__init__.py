@@ -1,0 +1,164 @@
+"""The ONNX door: models become graphs, and graphs models.
+
+    graph = load("model.onnx")
+    save(graph, "out.onnx")
+
+A graph that nobody changed is written as it was: every node, name, document and attribute. A
+changed one is written in canonical order at the file's own opset, raised only as far as its nodes
+need.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import onnx
+
+from graphopt.errors import ModelError, UnsupportedError
+from graphopt.frontends.onnx.build import build_graph
+from graphopt.frontends.onnx.call import items_of
+from graphopt.frontends.onnx.emit import Emitter
+from graphopt.frontends.onnx.external import DataFiles, DataWriter, Sink
+from graphopt.frontends.onnx.files import Source, parse, read_source, replacing
+from graphopt.frontends.onnx.parse import OLDEST_OPSET, read_model
+from graphopt.frontends.onnx.replay import nested, replayed
+from graphopt.frontends.onnx.schemas import OLDEST_IR
+from graphopt.frontends.onnx.versions import exported
+from graphopt.graph import Graph
+from graphopt.op import OPSET
+from graphopt.records import ModelInfo, Region
+from graphopt.tensor import Tensor
+
+__all__ = ["Saved", "from_proto", "load", "save", "to_proto"]
+
+MAX_MESSAGE = (1 << 31) - 1
+"""The most bytes that a protobuf message may have."""
+NODE_BYTES = 1 << 10
+"""What a node is reckoned to take beside its tensors when the size of a model is estimated."""
+
+ExternalData = Literal["auto", "always", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """How a model was written: its versions, who raised the opset, and the file of weights."""
+
+    opset: int | None
+    ir_version: int
+    raised_by: str = ""
+    data_file: Path | None = None
+
+
+def load(source: Source) -> Graph:
+    """The graph of an ONNX model: a path, the content of a file, or a binary stream.
+
+    Weights in external files stay there, mapped. Raises ModelError, in one line that names the file
+    and the node, for what cannot be read or is invalid.
+    """
+    content, name, folder = read_source(source)
+    try:
+        return _graph(parse(content), DataFiles(folder))
+    except ModelError as error:
+        error.at = error.at or name
+        raise
+
+
+def from_proto(
+    model: onnx.ModelProto, *, folder: str | os.PathLike[str] | None = None, name: str = ""
+) -> Graph:
+    """The graph of a ModelProto; `folder` is where its external data is, `name` is for messages.
+
+    Raises ModelError for what is invalid.
+    """
+    try:
+        return _graph(model, DataFiles(folder))
+    except ModelError as error:
+        error.at = error.at or name or "<ModelProto>"
+        raise
+
+
+def _graph(proto: onnx.ModelProto, files: DataFiles) -> Graph:
+    model = read_model(proto, files)
+    return build_graph(model)
+
+
+def to_proto(graph: Graph, *, opset: int | None = None) -> onnx.ModelProto:
+    """The ModelProto of a graph, weights included.
+
+    Raises UnsupportedError, naming the node, for what ONNX or the wanted opset cannot express.
+    """
+    region, info, _ = _region(graph, opset)
+    return _message(region, info, None)
+
+
+def save(
+    graph: Graph,
+    target: str | os.PathLike[str] | BinaryIO,
+    *,
+    opset: int | None = None,
+    external_data: ExternalData = "auto",
+) -> Saved:
+    """Write a graph as an ONNX model to a path or a binary stream.
+
+    The opset is the file's own, raised only where a node needs it; `opset` forces one. Weights go
+    to a second file, named like the model with `.data` added, if the model would not fit into one
+    message ("auto"), "always" or "never". Files appear when they are complete. Raises
+    UnsupportedError, naming the node, for what ONNX or the wanted opset cannot express.
+    """
+    region, info, reason = _region(graph, opset)
+    outside = external_data == "always"
+    if external_data == "auto":
+        outside = _estimated_bytes(region) > MAX_MESSAGE
+    if not isinstance(target, str | os.PathLike):
+        if outside:
+            raise UnsupportedError(
+                "external data needs a path: a stream is one file", at=graph.name
+            )
+        target.write(_serialized(_message(region, info, None)))
+        return Saved(info.opset(), info.ir_version, reason)
+    path = Path(os.path.realpath(target))
+    data_path = path.with_name(f"{path.name}.data") if outside else None
+    with replacing() as create:
+        writer = DataWriter(create(data_path), data_path.name) if data_path else None
+        content = _serialized(_message(region, info, writer))
+        create(path).write(content)
+    return Saved(info.opset(), info.ir_version, reason, data_path)
+
+
+def _region(graph: Graph, opset: int | None) -> tuple[Region, ModelInfo, str]:
+    """The graph as records: those of its file where it is as it was, else in canonical order."""
+    if opset is not None and not OLDEST_OPSET <= opset <= OPSET:
+        raise UnsupportedError(f"opset {opset} is not one of {OLDEST_OPSET} to {OPSET}")
+    info = graph.tables.info
+    if info is not None and opset in (None, info.opset()):
+        region = replayed(graph)
+        if region is not None:
+            return region, replace(info, ir_version=max(info.ir_version, OLDEST_IR)), ""
+    return exported(graph, opset)
+
+
+def _message(region: Region, info: ModelInfo, sink: Sink | None) -> onnx.ModelProto:
+    return Emitter(sink, dict(info.opsets)).model(region, info)
+
+
+def _serialized(message: onnx.ModelProto) -> bytes:
+    try:
+        content: bytes = message.SerializeToString()
+    except Exception as error:  # protobuf's own error class differs between its implementations
+        raise UnsupportedError(f"the model does not fit into one file: {error}") from error
+    return content
+
+
+def _estimated_bytes(region: Region) -> int:
+    total = 0
+    for outer in region.records:
+        for record in (outer, *nested(outer)):
+            total += NODE_BYTES + sum(_tensor_bytes(value) for _, value in record.attributes)
+    return total
+
+
+def _tensor_bytes(value: Any) -> int:
+    return sum(item.nbytes for item in items_of(value) if isinstance(item, Tensor))

@@ -1,0 +1,36 @@
+"""At which opset and IR version a changed graph is written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from graphopt.errors import UnsupportedError
+from graphopt.frontends.onnx.export import Exporter
+from graphopt.frontends.onnx.schemas import ir_of_opset, own_opset
+from graphopt.graph import Graph
+from graphopt.records import ModelInfo, Region
+
+
+def exported(graph: Graph, opset: int | None = None) -> tuple[Region, ModelInfo, str]:
+    """(region, what the file says beside it, which node raised its opset) of a changed graph.
+
+    The opset is the file's own, raised as far as the nodes need; `opset` forces it. Raises
+    UnsupportedError when a node has no form there.
+    """
+    info = graph.tables.info or ModelInfo()
+    original = own_opset(graph.tables.info)
+    exporter = Exporter(graph, opset or original)
+    region, reason = exporter.region(), ""
+    while exporter.needed > exporter.version:
+        reason = exporter.reason
+        if opset is not None:
+            raise UnsupportedError(f"it cannot be written at opset {opset}: {reason}")
+        exporter = Exporter(graph, exporter.needed)
+        region = exporter.region()
+    opsets = dict(info.opsets)
+    if exporter.version != opsets.get("") and ("" in opsets or "" in exporter.domains):
+        opsets[""] = exporter.version
+    ir_version = max(info.ir_version, exporter.ir_version)
+    if exporter.version > original:
+        ir_version = max(ir_version, ir_of_opset(exporter.version))
+    return region, replace(info, opsets=tuple(opsets.items()), ir_version=ir_version), reason

@@ -1,0 +1,77 @@
+"""graphopt: an optimizing compiler for tensor graphs.
+
+    g = graphopt.load("model.onnx")
+    h = graphopt.optimize(g, "O2")
+    graphopt.save(h, "out.onnx")
+
+Everything is imported when it is first asked for: `import graphopt` itself imports nothing heavy.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+TYPE_CHECKING = False  # typing's own would double what `import graphopt` costs
+
+if TYPE_CHECKING:
+    from graphopt.api import load, optimize, save
+    from graphopt.check import check_equivalent
+    from graphopt.errors import GraphoptError
+    from graphopt.graph import Graph
+    from graphopt.ir import Node
+    from graphopt.pipeline import Context, Pass
+    from graphopt.rewrite.rule import Rule, Soundness, rules
+    from graphopt.tensor import Tensor
+    from graphopt.types import DType, TensorType
+    from graphopt.verify import verify
+
+_HOMES = {
+    "Context": "graphopt.pipeline",
+    "DType": "graphopt.types",
+    "Graph": "graphopt.graph",
+    "GraphoptError": "graphopt.errors",
+    "Node": "graphopt.ir",
+    "Pass": "graphopt.pipeline",
+    "Rule": "graphopt.rewrite.rule",
+    "Soundness": "graphopt.rewrite.rule",
+    "Tensor": "graphopt.tensor",
+    "TensorType": "graphopt.types",
+    "check_equivalent": "graphopt.check",
+    "load": "graphopt.api",
+    "optimize": "graphopt.api",
+    "rules": "graphopt.rewrite.rule",
+    "save": "graphopt.api",
+    "verify": "graphopt.verify",
+}
+
+__all__ = [
+    "Context",
+    "DType",
+    "Graph",
+    "GraphoptError",
+    "Node",
+    "Pass",
+    "Rule",
+    "Soundness",
+    "Tensor",
+    "TensorType",
+    "check_equivalent",
+    "load",
+    "optimize",
+    "rules",
+    "save",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'graphopt' has no attribute {name!r}")
+    value: object = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

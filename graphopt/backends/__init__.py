@@ -1,0 +1,1 @@
+"""Targets of the compiler. `reference` defines what a graph means; all others are held to it."""

@@ -1,0 +1,94 @@
+"""The reference backend: serial NumPy, one node at a time. It defines what a graph means.
+
+Slow and obvious on purpose. It alone is bit-exact by definition: operands are made C-contiguous
+before a kernel sees them, since NumPy gives other bits on strided views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphopt.backends.inputs import bind_inputs
+from graphopt.backends.namespace import NUMPY
+from graphopt.body import Body
+from graphopt.errors import ExecutionError, GraphoptError, UnsupportedError
+from graphopt.graph import Graph
+from graphopt.ir import Node, walk
+
+Array = Any
+
+
+def run(graph: Graph, feeds: Mapping[str, Any]) -> tuple[Array, ...]:
+    """The outputs of a graph for inputs by name.
+
+    Raises ExecutionError for missing, unknown or ill-typed inputs and for kernels that fail, and
+    UnsupportedError for an op without a kernel.
+    """
+    environment = bind_inputs(graph, feeds)
+    if graph.effects:
+        raise UnsupportedError("a graph with effects cannot be run by the reference backend yet")
+    return evaluate_all(graph.nodes, graph.outputs, environment)
+
+
+def evaluate_all(
+    nodes: Sequence[Node], outputs: Sequence[Node], environment: dict[Node, Array]
+) -> tuple[Array, ...]:
+    """Run nodes in order over an environment of inputs; a value is dropped after its last use."""
+    left: dict[Node, int] = {}
+    for node in nodes:
+        for item in node.inputs:
+            left[item] = left.get(item, 0) + 1
+    for node in outputs:
+        left[node] = left.get(node, 0) + 1
+    with np.errstate(all="ignore"):
+        for node in nodes:
+            if node not in environment:
+                environment[node] = evaluate(node, [environment[item] for item in node.inputs])
+            for item in node.inputs:
+                left[item] -= 1
+                if not left[item]:
+                    del environment[item]
+    return tuple(environment[node] for node in outputs)
+
+
+def evaluate(node: Node, operands: Sequence[Array]) -> Array:
+    """The result of one node on arrays (None: absent); a tuple when it has several outputs.
+
+    Raises ExecutionError naming the node when its kernel fails.
+    """
+    op = node.op
+    if op.name == "Out":
+        return operands[0][node.attrs["index"]]
+    if op.facts.opaque:
+        raise UnsupportedError(f"no kernel for the operator {op!r}", at=node.label)
+    ready = [_contiguous(operand) for operand in operands]
+    try:
+        made = op.kernel(NUMPY, *ready, **op.arguments(node.attrs))
+    except GraphoptError as error:
+        error.at = error.at or node.label
+        raise
+    except Exception as error:
+        raise ExecutionError(f"{type(error).__name__}: {error}", at=node.label) from error
+    if isinstance(made, tuple):
+        return tuple(map(_as_array, made))
+    return _as_array(made)
+
+
+def _contiguous(operand: Array) -> Array:
+    if isinstance(operand, np.ndarray) and not operand.flags.c_contiguous:
+        return operand.copy(order="C")
+    return operand
+
+
+def _as_array(value: Array) -> Array:
+    return np.asarray(value) if isinstance(value, np.generic) else value
+
+
+def run_body(body: Body, arguments: Sequence[Array]) -> tuple[Array, ...]:
+    """The outputs of a body on arguments, one a parameter."""
+    nodes = list(walk(body.outputs))
+    environment = {n: arguments[n.attrs["index"]] for n in nodes if n.op.name == "Bound"}
+    return evaluate_all(nodes, body.outputs, environment)

@@ -1,0 +1,298 @@
+"""The graph's one building block: an immutable, interned node.
+
+A node is (op, inputs, attributes). Building the same node twice returns the same object, so
+equality is identity, common subexpressions are shared as they are made, and a rewrite changed
+something exactly when its result *is not* what it was given. Inputs count by identity, attributes
+by kind and bits: 1, True, 1.0, 0.0 and -0.0 all differ.
+
+A value is a node with one output, or `out(node, i)`, itself a node, of a node with several.
+The table of nodes is weak: what nothing refers to is gone. (Idea: the UOp of tinygrad.)
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from threading import RLock
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from graphopt.dims import Size, dim_of
+from graphopt.errors import TypeRuleError
+from graphopt.types import DType, TensorType, TupleType, Type
+
+if TYPE_CHECKING:
+    from graphopt.body import Body
+    from graphopt.op import Op
+    from graphopt.tensor import Tensor
+
+Attributes = Mapping[str, Any]
+NO_ATTRIBUTES: Attributes = MappingProxyType({})
+
+
+class _Entry(ref["Node"]):
+    """A weak reference that knows under which key its node is interned."""
+
+    __slots__ = ("key",)
+    key: tuple[Any, ...]
+
+
+_table: dict[tuple[Any, ...], _Entry] = {}
+_lock = RLock()  # re-entrant: a collection inside the locked region may forget other nodes
+
+
+def _forget(
+    entry: ref[Node],
+    table: dict[tuple[Any, ...], _Entry] = _table,  # bound here: at exit, globals are gone first
+    lock: RLock = _lock,
+) -> None:
+    key = entry.key  # type: ignore[attr-defined]  # pyright: ignore
+    with lock:
+        if table.get(key) is entry:
+            del table[key]
+
+
+class Node:
+    """One operation and its result. Built by calling its op: `add(x, y)`, `transpose(x, perm=p)`.
+
+    `type` is derived by the op's rule from the inputs; for a node of several outputs it is a
+    `TupleType` and the values are `results(node)`. Raises TypeRuleError when the rule refuses.
+    """
+
+    __slots__ = ("__weakref__", "_open", "_type", "attrs", "inputs", "op")
+    op: Op
+    inputs: tuple[Node, ...]
+    attrs: Attributes
+    _type: Type
+    _open: bool
+
+    def __new__(
+        cls, op: Op, inputs: tuple[Node, ...] = (), attrs: Attributes = NO_ATTRIBUTES
+    ) -> Node:
+        key = (op, inputs, attributes_key(attrs)) if attrs else (op, inputs)
+        entry = _table.get(key)
+        if entry is not None and (known := entry()) is not None:
+            return known
+        node = object.__new__(cls)
+        node.op = op
+        node.inputs = inputs
+        node.attrs = MappingProxyType(dict(attrs)) if attrs else NO_ATTRIBUTES
+        node._type = kind = op.infer_type(inputs, node.attrs)
+        node._open = type(kind) is TensorType and kind.shape is not None and None in kind.shape
+        made = _Entry(node, _forget)
+        made.key = key
+        with _lock:
+            entry = _table.get(key)
+            if entry is not None and (known := entry()) is not None:
+                return known
+            _table[key] = made
+        return node
+
+    @property
+    def type(self) -> Type:
+        """What the value is; a size that only running tells is shown as `DimOf(self, axis)`."""
+        kind = self._type
+        if self._open:
+            assert isinstance(kind, TensorType) and kind.shape is not None
+            shape = tuple(
+                dim_of(self, axis) if size is None else size for axis, size in enumerate(kind.shape)
+            )
+            return TensorType(kind.dtype, shape, kind.known)
+        return kind
+
+    @property
+    def derived_type(self) -> Type:
+        """The type as the op's rule gave it, with None for a size that only running tells."""
+        return self._type
+
+    @property
+    def tensor_type(self) -> TensorType:
+        """The type of a value that must be a tensor; raises TypeRuleError if it is not."""
+        kind = self.type
+        if isinstance(kind, TensorType):
+            return kind
+        raise TypeRuleError(f"a tensor is wanted, not {kind}", at=self.label)
+
+    @property
+    def dtype(self) -> DType:
+        """The dtype of a tensor."""
+        return self.tensor_type.dtype
+
+    @property
+    def shape(self) -> tuple[Size, ...] | None:
+        """The shape of a tensor, None when even the rank is not known."""
+        return self.tensor_type.shape  # type: ignore[return-value]  # pyright: ignore
+
+    @property
+    def rank(self) -> int | None:
+        """The number of axes of a tensor, None when it is not known."""
+        return self.tensor_type.rank
+
+    @property
+    def known(self) -> tuple[Any, ...] | None:
+        """The elements of a small tensor in C order, as far as known: numbers, Dims, None."""
+        return self.tensor_type.known
+
+    @property
+    def ints(self) -> tuple[int, ...] | None:
+        """The elements of a small integer tensor when all are known numbers, else None."""
+        known = self.known
+        if known is None or not all(type(item) is int for item in known):
+            return None
+        return known
+
+    @property
+    def constant(self) -> Tensor | None:
+        """The content of a constant, None of any other value."""
+        return self.attrs["value"] if self.op.name == "Constant" else None
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether this stands for an optional input that is left out."""
+        return self.op.name == "Absent"
+
+    @property
+    def bodies(self) -> Iterator[tuple[str, Body]]:
+        """The attributes that are bodies, by name."""
+        if self.op.has_bodies:
+            from graphopt.body import Body
+
+            for name, value in self.attrs.items():
+                if isinstance(value, Body):
+                    yield name, value
+
+    @property
+    def label(self) -> str:
+        """A short name for messages: not unique, not parsed back."""
+        name = self.attrs.get("name")
+        if self.op.name == "Input" and isinstance(name, str):
+            return f"%{name}"
+        if self.op.name == "Out":
+            return f"{self.inputs[0].label}:{self.attrs['index']}"
+        return f"{self.op.name}@{id(self) & 0xFFFFFF:x}"
+
+    def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
+        """This node over other inputs; itself when they are the same objects."""
+        if inputs == self.inputs:  # nodes are equal when they are the same object
+            return self
+        return Node(self.op, inputs, self.attrs)
+
+    def __copy__(self) -> Node:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Node:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (unflatten_one, (flatten((self,)),))
+
+    def __repr__(self) -> str:
+        names = ", ".join(item.label for item in self.inputs)
+        extra = "".join(f", {k}={v!r}" for k, v in self.attrs.items() if k != "type")
+        return f"{self.op.name}({names}{extra}) : {self.type}"
+
+
+def attribute_key(value: Any) -> Any:
+    """What an attribute's value is compared by: its kind and its bits.
+
+    >>> len({attribute_key(v) for v in (1, True, 1.0, 0.0, -0.0)})
+    5
+    """
+    if type(value) is float:
+        return (float, struct.pack("<d", value))
+    if type(value) is tuple:
+        return (tuple, *map(attribute_key, value))  # pyright: ignore[reportUnknownArgumentType]
+    if type(value) is TensorType and value.known:
+        return (TensorType, value, tuple(map(type, value.known)))
+    return (type(value), value)
+
+
+def attributes_key(attrs: Attributes) -> tuple[Any, ...]:
+    """What a set of attributes is compared by; order does not count."""
+    return tuple((name, attribute_key(attrs[name])) for name in sorted(attrs))
+
+
+def walk(roots: Iterable[Node]) -> Iterator[Node]:
+    """Every node that the roots depend on, inputs before users, each once; bodies are not entered.
+
+    Deterministic: depth first, inputs from left to right. Nothing recurses.
+    """
+    seen: set[Node] = set()
+    stack: list[tuple[Node, Iterator[Node]]] = []
+    for root in roots:
+        if root in seen:
+            continue
+        seen.add(root)
+        stack.append((root, iter(root.inputs)))
+        while stack:
+            node, pending = stack[-1]
+            for item in pending:
+                if item not in seen:
+                    seen.add(item)
+                    stack.append((item, iter(item.inputs)))
+                    break
+            else:
+                stack.pop()
+                yield node
+
+
+def rebuild(roots: Sequence[Node], replace: Callable[[Node], Node | None]) -> tuple[Node, ...]:
+    """The roots with some nodes replaced and everything that depends on them built anew.
+
+    `replace` is asked once for every node, before its inputs are looked at; None keeps it.
+    """
+    memo: dict[Node, Node] = {}
+    for root in roots:
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            if node in memo:
+                stack.pop()
+                continue
+            pending = [item for item in node.inputs if item not in memo]
+            if pending and (new := replace(node)) is not None:
+                memo[node] = new
+            elif pending:
+                stack.extend(reversed(pending))
+                continue
+            else:
+                new = replace(node)
+                inputs = tuple(memo[item] for item in node.inputs)
+                memo[node] = node.with_inputs(inputs) if new is None else new
+            stack.pop()
+    return tuple(memo[root] for root in roots)
+
+
+def flatten(roots: Sequence[Node]) -> list[tuple[Op, tuple[int, ...], dict[str, Any]]]:
+    """The nodes under the roots as a flat list, inputs as positions in it; the roots are in it."""
+    position: dict[Node, int] = {}
+    rows: list[tuple[Op, tuple[int, ...], dict[str, Any]]] = []
+    for node in walk(roots):
+        position[node] = len(rows)
+        rows.append((node.op, tuple(position[i] for i in node.inputs), dict(node.attrs)))
+    return rows
+
+
+def unflatten(rows: Iterable[tuple[Op, tuple[int, ...], dict[str, Any]]]) -> list[Node]:
+    """The nodes of a flat list, interned again."""
+    nodes: list[Node] = []
+    for op, inputs, attrs in rows:
+        nodes.append(Node(op, tuple(nodes[i] for i in inputs), attrs))
+    return nodes
+
+
+def unflatten_one(rows: list[tuple[Op, tuple[int, ...], dict[str, Any]]]) -> Node:
+    """The last node of a flat list."""
+    return unflatten(rows)[-1]
+
+
+def types_of(node: Node) -> tuple[Type, ...]:
+    """The types of a node's outputs."""
+    kind = node.derived_type
+    return kind.elements if isinstance(kind, TupleType) else (kind,)
+
+
+def table_size() -> int:
+    """How many nodes are alive, for tests and diagnostics."""
+    return len(_table)

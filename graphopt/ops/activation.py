@@ -1,0 +1,225 @@
+"""Activation functions. 16-bit floats are computed in float32 and rounded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import pi, sqrt
+from typing import Any
+
+from graphopt import dims
+from graphopt.ir import Node
+from graphopt.op import Array, Facts, Op, Xp, op, refuse
+from graphopt.ops.common import broadcast_shapes
+from graphopt.ops.elementwise import (
+    FLOATS,
+    NUMBERS,
+    SIGNED,
+    Dtypes,
+    accept,
+    over,
+    unary_examples,
+    unary_rule,
+    wide,
+)
+from graphopt.ops.special import erf
+from graphopt.types import DType, TensorType, Type, dtype_of
+
+SHRUNK = tuple(dtype for dtype in NUMBERS if dtype is not DType.BFLOAT16)
+SMOOTH = Facts(elementwise=True, total=True, ulps=8)
+INCREASING = Facts(elementwise=True, total=True, ulps=8, monotone="increasing")
+
+
+def activation(
+    name: str, facts: Facts = SMOOTH, dtypes: Dtypes = FLOATS, **attrs: Any
+) -> Callable[[Callable[..., Array]], Op]:
+    """Declare a function of one variable; `attrs` are attributes that its examples show."""
+
+    def declare(kernel: Callable[..., Array]) -> Op:
+        def run(xp: Xp, x: Array, **given: Any) -> Array:
+            return xp.cast(kernel(xp, wide(xp, x), **given), dtype_of(x.dtype))
+
+        run.__wrapped__ = kernel  # type: ignore[attr-defined]  # the signature that Op reads
+        run.__doc__ = kernel.__doc__
+        made = Op(name, run, facts=facts)
+        made.infer(unary_rule(dtypes))
+        made.examples(
+            lambda: (
+                unary_examples(made, dtypes)
+                + (unary_examples(made, dtypes, **attrs) if attrs else [])
+            )
+        )
+        return made
+
+    return declare
+
+
+@activation("Relu", Facts(elementwise=True, total=True, idempotent=True, monotone="increasing"),
+            (*FLOATS, *SIGNED))  # fmt: skip
+def relu(xp: Xp, x: Array) -> Array:
+    """The greater of x and 0; NaN of NaN."""
+    return xp.where(x <= 0, 0, x)
+
+
+@activation("LeakyRelu", alpha=0.25)
+def leaky_relu(xp: Xp, x: Array, *, alpha: float = 0.01) -> Array:
+    """x, or alpha * x where x is negative."""
+    return xp.where(x < 0, alpha * x, x)
+
+
+@activation("ThresholdedRelu", alpha=0.5)
+def thresholded_relu(xp: Xp, x: Array, *, alpha: float = 1.0) -> Array:
+    """x where it is greater than alpha, else 0."""
+    return xp.where(x > alpha, x, 0)
+
+
+@activation("Elu", alpha=0.5)
+def elu(xp: Xp, x: Array, *, alpha: float = 1.0) -> Array:
+    """x, or alpha * (exp(x) - 1) where x is negative."""
+    return xp.where(x < 0, alpha * xp.expm1(x), x)
+
+
+@activation("Celu", alpha=0.5)
+def celu(xp: Xp, x: Array, *, alpha: float = 1.0) -> Array:
+    """max(0, x) + min(0, alpha * (exp(x / alpha) - 1))."""
+    return xp.maximum(x, 0) + xp.minimum(0, alpha * xp.expm1(x / alpha))
+
+
+@activation("Selu", alpha=1.5, gamma=2.0)
+def selu(
+    xp: Xp, x: Array, *, alpha: float = 1.67326319217681884765625,
+    gamma: float = 1.05070102214813232421875,
+) -> Array:  # fmt: skip
+    """gamma * x, or gamma * alpha * (exp(x) - 1) where x is not positive."""
+    return gamma * xp.where(x > 0, x, alpha * xp.expm1(x))
+
+
+@activation("Sigmoid", INCREASING)
+def sigmoid(xp: Xp, x: Array) -> Array:
+    """1 / (1 + exp(-x))."""
+    small = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, 1, small) / (1 + small)
+
+
+@activation("HardSigmoid", alpha=0.5, beta=0.25)
+def hard_sigmoid(xp: Xp, x: Array, *, alpha: float = 0.2, beta: float = 0.5) -> Array:
+    """alpha * x + beta, at least 0 and at most 1."""
+    return xp.maximum(xp.minimum(alpha * x + beta, 1), 0)
+
+
+@activation("Swish", alpha=0.5)
+def swish(xp: Xp, x: Array, *, alpha: float = 1.0) -> Array:
+    """x * Sigmoid(alpha * x)."""
+    return x * sigmoid.kernel(xp, alpha * x)
+
+
+@activation("HardSwish")
+def hard_swish(xp: Xp, x: Array) -> Array:
+    """x * HardSigmoid(x) with alpha = 1/6 and beta = 1/2."""
+    return x * xp.maximum(xp.minimum(x / 6 + 0.5, 1), 0)
+
+
+@activation("Softplus", INCREASING)
+def softplus(xp: Xp, x: Array) -> Array:
+    """log(1 + exp(x))."""
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+@activation("Mish")
+def mish(xp: Xp, x: Array) -> Array:
+    """x * tanh(Softplus(x))."""
+    return x * xp.tanh(softplus.kernel(xp, x))
+
+
+@activation("Softsign", Facts(elementwise=True, total=True, ulps=2))
+def softsign(xp: Xp, x: Array) -> Array:
+    """x / (1 + |x|); NaN of infinity."""
+    return x / (1 + xp.abs(x))
+
+
+@activation("Gelu", approximate="tanh")
+def gelu(xp: Xp, x: Array, *, approximate: str = "none") -> Array:
+    """x * (1 + erf(x / √2)) / 2, or with approximate="tanh" an approximation of it by tanh."""
+    if approximate == "tanh":
+        return 0.5 * x * (1 + xp.tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x)))
+    return 0.5 * x * (1 + erf(xp, x * sqrt(0.5)))
+
+
+gelu_rule = unary_rule(FLOATS)
+
+
+@gelu.infer
+def _(x: Node, *, approximate: str) -> Type:
+    if approximate not in ("none", "tanh"):
+        raise refuse(f"approximate is 'none' or 'tanh', not {approximate!r}")
+    return gelu_rule(x)  # type: ignore[return-value]
+
+
+@activation("Shrink", Facts(elementwise=True, total=True), SHRUNK, bias=1.5, lambd=1.0)
+def shrink(xp: Xp, x: Array, *, bias: float = 0.0, lambd: float = 0.5) -> Array:
+    """x + bias below -lambd, x - bias above lambd, else 0."""
+    return xp.where(x < -lambd, x + bias, xp.where(x > lambd, x - bias, 0))
+
+
+SLOPES = (*FLOATS, DType.INT32, DType.INT64, DType.UINT32, DType.UINT64)
+
+
+@op("PRelu", facts=Facts(elementwise=True, total=True))
+def prelu(xp: Xp, x: Array, slope: Array) -> Array:
+    """x, or slope * x where x is negative; slope is broadcast to the shape of x."""
+    return xp.where(x < 0, xp.broadcast_to(slope, x.shape) * x, x)
+
+
+@prelu.infer
+def _(x: Node, slope: Node) -> Type:
+    kind = accept(x, SLOPES)
+    if slope.dtype is not kind.dtype:
+        raise refuse(f"the inputs' dtypes differ: {kind.dtype} and {slope.dtype}")
+    shape, other = x.shape, slope.shape
+    if shape is not None and other is not None:
+        both = broadcast_shapes((shape, other))
+        assert both is not None
+        grown = any(one == 1 and not isinstance(made, dims.Dim) and made != 1
+                    for one, made in zip(shape, both[-len(shape) :], strict=False))  # fmt: skip
+        if len(both) > len(shape) or grown:
+            raise refuse(f"the slope {slope.type} cannot be broadcast to {x.type}")
+    return TensorType(kind.dtype, shape)
+
+
+@prelu.examples
+def _() -> list[Node]:
+    x = over("x", DType.FLOAT32, "N", 3, 4)
+    slopes = [
+        over("slope", DType.FLOAT32, *shape) for shape in ((3, 1), (1,), (), (4,), ("N", 1, 1))
+    ]
+    kinds = [prelu(over("x", dtype, 5, 7), over("slope", dtype, 5, 7)) for dtype in SLOPES]
+    return [*(prelu(x, slope) for slope in slopes), *kinds]
+
+
+@op("SwiGLU", facts=SMOOTH)
+def swiglu(xp: Xp, a: Array, b: Array, *, alpha: float = 1.0) -> Array:
+    """Swish(a) * b; nothing is broadcast."""
+    if a.shape != b.shape:
+        raise ValueError(f"the shapes {a.shape} and {b.shape} differ")
+    return (swish.kernel(xp, wide(xp, a), alpha=alpha) * wide(xp, b)).astype(a.dtype, copy=False)
+
+
+@swiglu.infer
+def _(a: Node, b: Node, *, alpha: float) -> Type:
+    kind, other = accept(a, FLOATS), accept(b, FLOATS)
+    if kind.dtype is not other.dtype:
+        raise refuse(f"the inputs' dtypes differ: {kind.dtype} and {other.dtype}")
+    if kind.shape is None or other.shape is None:
+        return TensorType(kind.dtype, other.shape if kind.shape is None else kind.shape)
+    pairs = list(zip(kind.shape, other.shape, strict=False))
+    apart = any(type(x) is type(y) is int and x != y for x, y in pairs)
+    if len(kind.shape) != len(other.shape) or apart:
+        raise refuse(f"the inputs' shapes differ: {kind} and {other}")
+    return TensorType(kind.dtype, tuple(x if isinstance(x, int) else y for x, y in pairs))
+
+
+@swiglu.examples
+def _() -> list[Node]:
+    pairs = [(over("a", dtype, 5, 7), over("b", dtype, 5, 7)) for dtype in FLOATS]
+    pairs.append((over("a", DType.FLOAT32, "N", 3), over("b", DType.FLOAT32, "M", 3)))
+    pairs.append((over("a", DType.FLOAT32, 0), over("b", DType.FLOAT32, 0)))
+    return [*(swiglu(a, b) for a, b in pairs), swiglu(*pairs[0], alpha=0.5)]

@@ -1,0 +1,238 @@
+"""Comparison, logic and bits: what gives bools, chooses by them, or works on bits."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from graphopt import dims
+from graphopt.ir import Node
+from graphopt.op import Array, Facts, Op, Xp, op, refuse
+from graphopt.ops.common import broadcast_shapes
+from graphopt.ops.elementwise import (
+    BOOLS,
+    FLOAT8,
+    FLOATS,
+    INTEGERS,
+    NUMBERS,
+    Combine,
+    accept,
+    binary,
+    binary_examples,
+    broadcast_rule,
+    combine_known,
+    over,
+    unary,
+    unary_examples,
+    unary_rule,
+)
+from graphopt.types import DType, TensorType, Type
+
+SYMMETRIC = Facts(commutative=True)
+
+
+def known_equal(a: Any, b: Any) -> bool | None:
+    """Whether known elements are equal, None where that is not proven."""
+    if a == b:
+        return True
+    return False if known_less(a, b) or known_less(b, a) else None
+
+
+def known_less(a: Any, b: Any) -> bool | None:
+    """Whether a < b of known elements, None where neither that nor a >= b is proven."""
+    if dims.at_most(a + 1, b):
+        return True
+    return False if dims.at_most(b, a) else None
+
+
+def known_more(a: Any, b: Any) -> bool | None:
+    """Whether a > b of known elements, None where neither that nor a <= b is proven."""
+    return known_less(b, a)
+
+
+def known_at_most(a: Any, b: Any) -> bool | None:
+    """Whether a <= b of known elements, None where neither that nor a > b is proven."""
+    found = known_less(b, a)
+    return None if found is None else not found
+
+
+def known_at_least(a: Any, b: Any) -> bool | None:
+    """Whether a >= b of known elements, None where neither that nor a < b is proven."""
+    return known_at_most(b, a)
+
+
+def known_and(a: bool, b: bool) -> bool:
+    """Whether both known elements are true."""
+    return a and b
+
+
+def known_or(a: bool, b: bool) -> bool:
+    """Whether one of the known elements is true."""
+    return a or b
+
+
+def comparison(name: str, ufunc: str, text: str, known: Combine) -> Op:
+    """An order relation; NaN is in none."""
+    return binary(name, ufunc, text, NUMBERS, known=known, result=DType.BOOL)
+
+
+equal = binary(
+    "Equal",
+    "equal",
+    "Whether x = y; NaN equals nothing",
+    (*NUMBERS, DType.BOOL, DType.STRING),
+    SYMMETRIC,
+    known=known_equal,
+    result=DType.BOOL,
+)
+less = comparison("Less", "less", "Whether x < y", known_less)
+greater = comparison("Greater", "greater", "Whether x > y", known_more)
+less_or_equal = comparison("LessOrEqual", "less_equal", "Whether x <= y", known_at_most)
+greater_or_equal = comparison("GreaterOrEqual", "greater_equal", "Whether x >= y", known_at_least)
+
+and_ = binary(
+    "And",
+    "logical_and",
+    "Whether both are true",
+    BOOLS,
+    Facts(commutative=True, idempotent=True, unit=True),
+    known=known_and,
+)
+or_ = binary(
+    "Or",
+    "logical_or",
+    "Whether at least one is true",
+    BOOLS,
+    Facts(commutative=True, idempotent=True, unit=False),
+    known=known_or,
+)
+xor = binary(
+    "Xor",
+    "logical_xor",
+    "Whether exactly one is true",
+    BOOLS,
+    Facts(commutative=True, unit=False),
+    known=operator.ne,
+)
+not_ = unary(
+    "Not",
+    "logical_not",
+    "Whether x is false",
+    BOOLS,
+    Facts(involution=True),
+    known=operator.not_,
+)
+
+bitwise_and = binary(
+    "BitwiseAnd", "bitwise_and", "The bits that are 1 in both", INTEGERS,
+    Facts(commutative=True, idempotent=True),
+)  # fmt: skip
+bitwise_or = binary(
+    "BitwiseOr", "bitwise_or", "The bits that are 1 in at least one", INTEGERS,
+    Facts(commutative=True, idempotent=True, unit=0.0),
+)  # fmt: skip
+bitwise_xor = binary(
+    "BitwiseXor", "bitwise_xor", "The bits that are 1 in exactly one", INTEGERS,
+    Facts(commutative=True, unit=0.0),
+)  # fmt: skip
+bitwise_not = unary(
+    "BitwiseNot", "invert", "Every bit turned around", INTEGERS, Facts(involution=True)
+)
+
+
+@op("BitShift", facts=Facts(elementwise=True, total=True, unit=0.0, unit_side="right"))
+def bit_shift(xp: Xp, x: Array, y: Array, *, direction: str) -> Array:
+    """The bits of x moved by y places, to the LEFT or to the RIGHT.
+
+    A signed x is extended by its sign. A negative y, and one that is at least the number of bits,
+    moves all bits out.
+    """
+    bits = x.dtype.itemsize * 8
+    far = (y < 0) | (y >= bits)
+    y = xp.where(far, 0, y)
+    if direction == "LEFT":
+        return xp.where(far, 0, x << y)
+    return xp.where(far, x >> (bits - 1) if x.dtype.kind == "i" else 0, x >> y)
+
+
+shift_rule = broadcast_rule(INTEGERS)
+
+
+@bit_shift.infer
+def _(x: Node, y: Node, *, direction: str) -> Type:
+    if direction not in ("LEFT", "RIGHT"):
+        raise refuse(f"the direction is LEFT or RIGHT, not {direction!r}")
+    return shift_rule(x, y)  # type: ignore[return-value]
+
+
+bit_shift.examples(
+    lambda: [
+        *binary_examples(bit_shift, INTEGERS, direction="LEFT"),
+        *binary_examples(bit_shift, INTEGERS, direction="RIGHT"),
+    ]
+)
+
+is_nan = unary("IsNaN", "isnan", "Whether x is not a number", (*FLOATS, *FLOAT8), result=DType.BOOL)
+
+
+@op("IsInf", facts=Facts(elementwise=True, total=True))
+def is_inf(xp: Xp, x: Array, *, detect_negative: int = 1, detect_positive: int = 1) -> Array:
+    """Whether x is infinite; of one sign only where the other is not to be detected."""
+    found = xp.isinf(x)
+    if not detect_negative:
+        found = found & ~xp.signbit(x)
+    return found if detect_positive else found & xp.signbit(x)
+
+
+is_inf.infer(unary_rule((*FLOATS, *FLOAT8), result=DType.BOOL))
+is_inf.examples(
+    lambda: [
+        *unary_examples(is_inf, (*FLOATS, *FLOAT8)),
+        *unary_examples(is_inf, FLOATS, detect_negative=0),
+        *unary_examples(is_inf, FLOATS, detect_positive=0),
+        *unary_examples(is_inf, FLOATS, detect_positive=0, detect_negative=0),
+    ]
+)
+
+CHOICES = (*NUMBERS, DType.BOOL, DType.STRING, DType.COMPLEX64, DType.COMPLEX128)
+
+
+@op("Where", facts=Facts(elementwise=True, total=True, ufunc="where"))
+def where(xp: Xp, condition: Array, x: Array, y: Array) -> Array:
+    """x where the condition is true, else y."""
+    return xp.where(condition, x, y)
+
+
+@where.infer
+def _(condition: Node, x: Node, y: Node) -> Type:
+    test, one, other = accept(condition, BOOLS), accept(x, CHOICES), accept(y, CHOICES)
+    if one.dtype is not other.dtype:
+        raise refuse(f"the inputs' dtypes differ: {one.dtype} and {other.dtype}")
+    shape = broadcast_shapes((condition.shape, x.shape, y.shape))
+    made = TensorType(one.dtype, shape)
+    if one.known is None and other.known is None:
+        return made
+    kinds = (test, one, other)
+    return made.with_known(combine_known(kinds, shape, one.dtype, known_choice, partial=True))
+
+
+def known_choice(test: bool | None, a: Any, b: Any) -> Any:
+    """The known element that is chosen, which both may be."""
+    if test is None:
+        return a if a == b else None
+    return a if test else b
+
+
+@where.examples
+def _() -> list[Node]:
+    examples = [
+        where(over("c", DType.BOOL, 5, 7), over("x", dtype, 5, 7), over("y", dtype, 5, 7))
+        for dtype in CHOICES
+    ]
+    test, x = over("c", DType.BOOL, "N", 1), over("x", DType.FLOAT32, 1, "M")
+    empty = over("x", DType.FLOAT32, 3, 0)
+    return [
+        *examples,
+        where(test, x, over("y", DType.FLOAT32)),
+        where(over("c", DType.BOOL, 3, 1), empty, empty),
+    ]

@@ -1,0 +1,98 @@
+"""Normalization by other measures: a norm along an axis, nearby channels, mean and deviation."""
+
+from __future__ import annotations
+
+from graphopt.ir import Node
+from graphopt.op import Array, Ints, Xp, op, refuse
+from graphopt.ops.common import normal_axes, normal_axis
+from graphopt.ops.neural import float_dtype, given, mean_over, want_rank_from, wide
+from graphopt.types import TensorType, Type
+
+
+@op("LpNormalization")
+def lp_normalization(xp: Xp, x: Array, *, axis: int = -1, p: int = 2) -> Array:
+    """x divided by its p-norm (p: 1 or 2) along an axis; 0 where the norm is 0."""
+    (full,) = wide(xp, x)
+    powers = xp.abs(full) if p == 1 else full * full
+    norm = xp.sum(powers, axis=axis, keepdims=True)
+    norm = norm if p == 1 else xp.sqrt(norm)
+    return xp.where(norm == 0, xp.zeros_like(full), full / norm).astype(x.dtype)
+
+
+@lp_normalization.infer
+def _(x: Node, *, axis: int, p: int) -> Type:
+    float_dtype(x)
+    if p not in (1, 2):
+        raise refuse(f"p is {p} where 1 or 2 is taken")
+    if x.shape is not None:
+        normal_axis(axis, len(x.shape))
+    return TensorType(x.dtype, x.shape)
+
+
+@lp_normalization.examples
+def _() -> list[Node]:
+    x = given("x", 2, 3, 4)
+    made = [lp_normalization(x, axis=axis, p=p) for axis in (-1, 0, 1) for p in (1, 2)]
+    return [*made, lp_normalization(given("x", 2, 0)), lp_normalization(given("x", 3, 1))]
+
+
+@op("LRN")
+def lrn(
+    xp: Xp, x: Array, *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, size: int
+) -> Array:
+    """x / (bias + alpha / size * s)^beta, s the sum of squares over `size` channels around each."""
+    (full,) = wide(xp, x)
+    channels = x.shape[1]
+    below, above = (size - 1) // 2, size // 2
+    squares = full * full
+    total = xp.zeros_like(full)
+    for offset in range(max(-below, -channels), min(above, channels) + 1):
+        margins = [(0, 0)] * x.ndim
+        margins[1] = (max(-offset, 0), max(offset, 0))
+        shifted = xp.pad(squares[:, max(offset, 0) : channels + min(offset, 0)], margins)
+        total = total + shifted
+    return (full / (bias + alpha / size * total) ** beta).astype(x.dtype)
+
+
+@lrn.infer
+def _(x: Node, *, alpha: float, beta: float, bias: float, size: int) -> Type:
+    float_dtype(x)
+    want_rank_from(x, 2)
+    if size < 1:
+        raise refuse(f"size is {size}")
+    return TensorType(x.dtype, x.shape)
+
+
+@lrn.examples
+def _() -> list[Node]:
+    x = given("x", 2, 5, 3, 2)
+    return [lrn(x, size=size) for size in (1, 2, 3, 8)] + [
+        lrn(x, size=3, alpha=0.5, beta=0.4, bias=2.0),
+        lrn(given("x", 2, 1, 3, 0), size=5),
+    ]
+
+
+@op("MeanVarianceNormalization")
+def mean_variance_normalization(xp: Xp, x: Array, *, axes: Ints = (0, 2, 3)) -> Array:
+    """(x - mean) / (the standard deviation + 1e-9) over some axes, over all where none is named."""
+    (full,) = wide(xp, x)
+    over = axes or tuple(range(x.ndim))
+    centered = full - mean_over(xp, full, over)
+    deviation = xp.sqrt(mean_over(xp, centered * centered, over))
+    return (centered / (deviation + 1e-9)).astype(x.dtype)
+
+
+@mean_variance_normalization.infer
+def _(x: Node, *, axes: Ints) -> Type:
+    float_dtype(x)
+    if x.shape is not None:
+        normal_axes(axes, len(x.shape))
+    return TensorType(x.dtype, x.shape)
+
+
+@mean_variance_normalization.examples
+def _() -> list[Node]:
+    x = given("x", 2, 3, 4, 5)
+    return [mean_variance_normalization(x, axes=axes) for axes in ((0, 2, 3), (1,), (-1, 0))] + [
+        mean_variance_normalization(given("x", 0, 3), axes=(0,)),
+    ]

@@ -1,0 +1,261 @@
+"""Pooling: the greatest, the mean, or a norm of what a window sees, or of whole channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from math import prod
+
+from graphopt import dims
+from graphopt.dims import Size
+from graphopt.ir import Node
+from graphopt.op import Array, Ints, Xp, op, refuse
+from graphopt.ops.common import tensor
+from graphopt.ops.neural import (
+    FLOATS,
+    float_dtype,
+    given,
+    want_rank,
+    want_rank_from,
+    wide,
+)
+from graphopt.ops.window import Window, concrete, padded, refusing, taps, window
+from graphopt.structural import graph_input
+from graphopt.types import DType, TensorType, Type
+
+MAXIMA = FLOATS | {DType.INT8, DType.UINT8}
+INT64 = frozenset({DType.INT64})
+
+
+def pooled(
+    x: Node,
+    kernel_shape: Ints,
+    strides: Ints | None,
+    pads: Ints | None,
+    dilations: Ints | None,
+    auto_pad: str,
+    ceil_mode: int,
+) -> Sequence[Size | None]:
+    """The shape of x pooled by windows; refuses windows that do not fit."""
+    want_rank_from(x, 3)
+    want_rank(x, (len(kernel_shape) + 2,), "the input")
+    with refusing():
+        win = window(kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
+        if x.shape is None:
+            return (None,) * (len(kernel_shape) + 2)
+        return (*x.shape[:2], *win.counts(x.shape[2:]))
+
+
+def greatest(xp: Xp, parts: Sequence[Array]) -> Array:
+    """The element-wise maximum; NaN where one is."""
+    return reduce(xp.maximum, parts)
+
+
+def positions(xp: Xp, shape: Sequence[int], *, by_column: bool) -> Array:
+    """The index of every element of x (N, C, ...), the spatial axes in C or in Fortran order."""
+    n, c, *sizes = shape
+    plane = xp.arange(prod(sizes), dtype=xp.int64)
+    plane = xp.transpose(plane.reshape(sizes[::-1])) if by_column else plane.reshape(sizes)
+    starts = xp.arange(n * c, dtype=xp.int64) * prod(sizes)
+    return starts.reshape((n, c) + (1,) * len(sizes)) + plane
+
+
+def greatest_at(xp: Xp, parts: Sequence[Array], places: Sequence[Array]) -> tuple[Array, Array]:
+    """The maximum and the place of its first occurrence; a place of -1 is padding."""
+    best, place = parts[0], places[0]
+    for part, there in zip(parts[1:], places[1:], strict=True):
+        first_nan = (part != part) & (best == best)
+        better = (there >= 0) & ((place < 0) | (part > best) | first_nan)
+        best, place = xp.where(better, part, best), xp.where(better, there, place)
+    return best, place
+
+
+@op("MaxPool")
+def max_pool(
+    xp: Xp,
+    x: Array,
+    *,
+    kernel_shape: Ints,
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    dilations: Ints | None = None,
+    pads: Ints | None = None,
+    storage_order: int = 0,
+    strides: Ints | None = None,
+    outputs: int = 1,
+) -> Array:
+    """The greatest element that each window sees of x (N, C, D1, ...); NaN if it sees one.
+
+    With two outputs, also its index in all of x, whose spatial axes are counted in Fortran order
+    if `storage_order` is 1. Windows in nothing but padding give the least element.
+    """
+    win = window(kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
+    least = xp.iinfo(x.dtype).min if x.dtype.kind in "iu" else -xp.inf
+    room, counts = padded(xp, x, win, least)
+    parts = taps(room, win, counts)
+    if outputs == 1:
+        return greatest(xp, parts)
+    places, _ = padded(xp, positions(xp, x.shape, by_column=storage_order != 0), win, -1)
+    return greatest_at(xp, parts, taps(places, win, counts))
+
+
+@max_pool.infer
+def _(
+    x: Node,
+    *,
+    kernel_shape: Ints,
+    auto_pad: str,
+    ceil_mode: int,
+    dilations: Ints | None,
+    pads: Ints | None,
+    storage_order: int,
+    strides: Ints | None,
+    outputs: int,
+) -> Type | tuple[Type, ...]:
+    dtype = float_dtype(x, among=MAXIMA)
+    made = tensor(dtype, pooled(x, kernel_shape, strides, pads, dilations, auto_pad, ceil_mode))
+    return made if outputs == 1 else (made, made.with_dtype(DType.INT64))
+
+
+@max_pool.examples
+def _() -> list[Node]:
+    x, n, h = given("x", 2, 3, 7, 6), dims.symbol("N"), dims.symbol("H")
+    batch = graph_input("x", TensorType(DType.FLOAT32, (n, 3, h, 6)))
+    small = given("x", 1, 2, 5, 5, dtype=DType.UINT8)
+    return [
+        max_pool(x, kernel_shape=(3, 2)),
+        max_pool(x, kernel_shape=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1)),
+        max_pool(x, kernel_shape=(2, 2), strides=(2, 3), ceil_mode=1, outputs=2),
+        max_pool(x, kernel_shape=(2, 2), pads=(1, 1, 1, 1), storage_order=1, outputs=2),
+        max_pool(x, kernel_shape=(2, 2), dilations=(2, 3)),
+        max_pool(x, kernel_shape=(3, 3), strides=(2, 2), auto_pad="SAME_LOWER"),
+        max_pool(batch, kernel_shape=(1, 2), strides=(2, 1), ceil_mode=1),
+        max_pool(small, kernel_shape=(3, 3), auto_pad="SAME_UPPER"),
+        max_pool(given("x", 1, 2, 6, dtype=DType.FLOAT16), kernel_shape=(2,)),
+        max_pool(given("x", 1, 1, 3, 4, 3), kernel_shape=(2, 2, 2), outputs=2),
+    ]
+
+
+def covered(xp: Xp, win: Window, axis: int, size: int, *, padding: bool) -> Array:
+    """How many taps of each window on an axis see the input, or what pads it too."""
+    begin, end = win.padding(axis, size)
+    starts = xp.arange(concrete(win.count(axis, size))) * win.strides[axis] - begin
+    at = starts[:, None] + xp.arange(concrete(win.kernel[axis])) * win.dilations[axis]
+    low, high = (-begin, size + end) if padding else (0, size)
+    return xp.sum((at >= low) & (at < high), axis=1)
+
+
+@op("AveragePool")
+def average_pool(
+    xp: Xp,
+    x: Array,
+    *,
+    kernel_shape: Ints,
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    count_include_pad: int = 0,
+    dilations: Ints | None = None,
+    pads: Ints | None = None,
+    strides: Ints | None = None,
+) -> Array:
+    """The mean of what each window sees of x (N, C, D1, ...).
+
+    Padding counts as zeros or not at all; what `ceil_mode` lets a window see behind it never does.
+    """
+    win = window(kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
+    (high,) = wide(xp, x)
+    room, counts = padded(xp, high, win, 0)
+    number = xp.ones((), xp.int64)
+    for axis, size in enumerate(x.shape[2:]):
+        seen = covered(xp, win, axis, size, padding=count_include_pad != 0)
+        number = number[..., None] * seen
+    total = reduce(xp.add, taps(room, win, counts))
+    return xp.asarray(total / xp.asarray(number, total.dtype), x.dtype)
+
+
+@average_pool.infer
+def _(
+    x: Node,
+    *,
+    kernel_shape: Ints,
+    auto_pad: str,
+    ceil_mode: int,
+    count_include_pad: int,
+    dilations: Ints | None,
+    pads: Ints | None,
+    strides: Ints | None,
+) -> Type:
+    shape = pooled(x, kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
+    return tensor(float_dtype(x), shape)
+
+
+@average_pool.examples
+def _() -> list[Node]:
+    x, n, w = given("x", 2, 3, 7, 6), dims.symbol("N"), dims.symbol("W")
+    batch = graph_input("x", TensorType(DType.FLOAT32, (n, 3, 5, w)))
+    return [
+        average_pool(x, kernel_shape=(3, 2)),
+        average_pool(x, kernel_shape=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1)),
+        average_pool(x, kernel_shape=(3, 3), pads=(1, 2, 0, 1), count_include_pad=1),
+        average_pool(x, kernel_shape=(2, 2), strides=(2, 3), ceil_mode=1),
+        average_pool(x, kernel_shape=(3, 3), strides=(2, 2), auto_pad="SAME_UPPER"),
+        average_pool(x, kernel_shape=(2, 2), dilations=(2, 3)),
+        average_pool(batch, kernel_shape=(2, 1), auto_pad="VALID"),
+        average_pool(given("x", 1, 2, 6, dtype=DType.BFLOAT16), kernel_shape=(2,)),
+    ]
+
+
+def norm(xp: Xp, parts: Sequence[Array], p: int) -> Array:
+    """The p-norm of arrays, element by element."""
+    if p == 2:
+        return xp.sqrt(reduce(xp.add, (part * part for part in parts)))
+    total = reduce(xp.add, (xp.abs(part) ** p for part in parts))
+    return total if p == 1 else total ** (1 / p)
+
+
+@op("LpPool")
+def lp_pool(
+    xp: Xp,
+    x: Array,
+    *,
+    kernel_shape: Ints,
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    dilations: Ints | None = None,
+    p: int = 2,
+    pads: Ints | None = None,
+    strides: Ints | None = None,
+) -> Array:
+    """The p-norm of what each window sees of x (N, C, D1, ...); padding is 0."""
+    win = window(kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
+    room, counts = padded(xp, wide(xp, x)[0], win, 0)
+    return xp.asarray(norm(xp, taps(room, win, counts), p), x.dtype)
+
+
+@lp_pool.infer
+def _(
+    x: Node,
+    *,
+    kernel_shape: Ints,
+    auto_pad: str,
+    ceil_mode: int,
+    dilations: Ints | None,
+    p: int,
+    pads: Ints | None,
+    strides: Ints | None,
+) -> Type:
+    if p < 1:
+        raise refuse(f"p is {p}")
+    shape = pooled(x, kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
+    return tensor(float_dtype(x), shape)
+
+
+@lp_pool.examples
+def _() -> list[Node]:
+    x = given("x", 2, 3, 7, 6)
+    return [
+        lp_pool(x, kernel_shape=(3, 2), p=3),
+        lp_pool(x, kernel_shape=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1)),
+        lp_pool(x, kernel_shape=(2, 2), strides=(2, 3), p=1, auto_pad="SAME_LOWER"),
+        lp_pool(given("x", 1, 2, 6, dtype=DType.FLOAT64), kernel_shape=(2,), dilations=(3,)),
+    ]

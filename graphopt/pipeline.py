@@ -1,0 +1,223 @@
+"""The pass manager: passes, their order, their budgets, and what happens when one fails.
+
+A pass is a frozen dataclass; its fields are its options. A pipeline is a literal list of passes.
+Each pass is verified after it ran; one that raises, breaks the graph or spends its budget is undone
+and reported, and the rest still run (Grappler's policy, which keeps an optimizer harmless).
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from graphopt.errors import GraphoptError, PassError
+from graphopt.graph import Graph
+from graphopt.refine import signature_refines
+from graphopt.report import PassRecord, Report
+from graphopt.rewrite.rule import Math, RuleSet
+from graphopt.rewrite.sweep import Rewriter, rewriter_of, sweep, use_counter
+from graphopt.verify import verify_structure
+
+
+class Pass(ABC):
+    """A rewrite of whole graphs: valid in, valid out.
+
+    Subclasses are frozen dataclasses with a class-level `name`; each field is an option, written
+    `name{max-bytes=4096}` in a pipeline's text. The first line of the docstring is what
+    `--list-passes` shows.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def run(self, graph: Graph, context: Context) -> Graph:
+        """The rewritten graph; the very same object when there is nothing to do."""
+
+    def text(self) -> str:
+        """The pass as a pipeline's text writes it; options at their defaults are left out."""
+        options = ",".join(
+            f"{item.name.replace('_', '-')}={getattr(self, item.name)}"
+            for item in fields(self)  # type: ignore[arg-type]  # pyright: ignore
+            if getattr(self, item.name) != item.default
+        )
+        return f"{self.name}{{{options}}}" if options else self.name
+
+
+class Listener(Protocol):
+    """What is told about every pass: printing, timing and tracing are done through it."""
+
+    def before(self, pass_: Pass, graph: Graph) -> None:
+        """A pass is about to run."""
+
+    def after(self, pass_: Pass, before: Graph, after: Graph, record: PassRecord) -> None:
+        """A pass has run; `after` is `before` when it changed nothing or was undone."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one run of a pass may spend: seconds of wall time, bytes of additional memory."""
+
+    seconds: float = 600.0
+    bytes: int = 16 << 30
+
+
+class _SpentError(PassError):
+    """A pass ran out of its budget."""
+
+
+@dataclass
+class Context:
+    """What a pass may ask of the run that it is part of.
+
+    `math` says which classes of rules are admitted, `disabled` are globs over the names of passes
+    and rules, `grow_bytes` bounds by how much folding may enlarge the constants of a whole run.
+    """
+
+    math: Math = Math.DEFAULT
+    disabled: tuple[str, ...] = ()
+    budget: Budget = field(default_factory=Budget)
+    listeners: Sequence[Listener] = ()
+    records: list[PassRecord] = field(default_factory=list)
+    strict: bool = False
+    _counts: Counter[str] = field(default_factory=Counter)
+    _deadline: float = float("inf")
+    _resident: int = 0
+
+    def enabled(self, name: str) -> bool:
+        """Whether a pass or rule is not switched off; `family` switches off `family.rule` too."""
+        family = name.split(".")[0]
+        return not any(
+            fnmatchcase(name, glob) or fnmatchcase(family, glob) for glob in self.disabled
+        )
+
+    def count(self, rule: str, times: int = 1) -> None:
+        """Note that a rule was applied."""
+        self._counts[rule] += times
+
+    def tick(self) -> None:
+        """Raise when the running pass has spent its budget; cheap enough to call often."""
+        if time.monotonic() > self._deadline:
+            raise _SpentError(f"out of its time budget of {self.budget.seconds:g} s")
+        if resident_bytes() - self._resident > self.budget.bytes:
+            raise _SpentError(f"out of its memory budget of {self.budget.bytes} bytes")
+
+    def sweep(self, graph: Graph, rewriter: Rewriter) -> Graph:
+        """The graph after one sweep of a rewriter, its rewrites counted."""
+        swept, state = sweep(graph, rewriter, tick=self.tick)
+        self._counts.update(state.counts)
+        return swept
+
+    def rewrite(self, graph: Graph, rules: RuleSet) -> Graph:
+        """The graph after one sweep of a rule set."""
+        counter = use_counter(graph.roots)
+        return self.sweep(graph, rewriter_of(rules, self.math, self.enabled, counter))
+
+    def apply(self, pass_: Pass, graph: Graph) -> Graph:
+        """The graph after one pass: verified, or as it was if the pass failed."""
+        if not self.enabled(pass_.name):
+            return graph
+        if isinstance(pass_, UntilStable):
+            return pass_.run(graph, self)
+        for listener in self.listeners:
+            listener.before(pass_, graph)
+        self._counts = Counter()
+        started = time.monotonic()
+        self._deadline = started + self.budget.seconds
+        self._resident = resident_bytes()
+        made, error = self._guarded(pass_, graph)
+        self._deadline = float("inf")
+        record = PassRecord(
+            pass_.name,
+            time.monotonic() - started,
+            made is not graph,
+            len(graph),
+            len(made) if made is not graph else len(graph),
+            dict(self._counts) if not error else {},
+            error,
+        )
+        self.records.append(record)
+        for listener in self.listeners:
+            listener.after(pass_, graph, made, record)
+        return made
+
+    def _guarded(self, pass_: Pass, graph: Graph) -> tuple[Graph, str]:
+        try:
+            made = pass_.run(graph, self)
+            if made is not graph:
+                check_signature(graph, made)
+                verify_structure(made)
+        except Exception as error:
+            if self.strict:
+                ran = ", ".join(record.name for record in self.records) or "none"
+                error.add_note(f"in the pass {pass_.text()}, after: {ran}")
+                raise
+            kind = "" if isinstance(error, GraphoptError) else f"{type(error).__name__}: "
+            return graph, f"{kind}{error}"
+        return made, ""
+
+
+@dataclass(frozen=True)
+class UntilStable(Pass):
+    """Run passes again and again until none changes the graph."""
+
+    passes: tuple[Pass, ...] = ()
+    max_iter: int = 8
+    name: ClassVar[str] = "fixpoint"
+
+    def run(self, graph: Graph, context: Context) -> Graph:
+        for _ in range(self.max_iter):
+            before = graph
+            for pass_ in self.passes:
+                graph = context.apply(pass_, graph)
+            if graph is before:
+                break
+        return graph
+
+    def text(self) -> str:
+        options = "" if self.max_iter == UntilStable.max_iter else f"{{max-iter={self.max_iter}}}"
+        return f"{self.name}{options}({','.join(item.text() for item in self.passes)})"
+
+
+def run_pipeline(graph: Graph, passes: Sequence[Pass], context: Context | None = None) -> Graph:
+    """The graph after the passes; its `report` says what each did.
+
+    With `context.strict` a pass that fails raises, with its name and history in the notes.
+    """
+    context = context or Context()
+    for pass_ in passes:
+        graph = context.apply(pass_, graph)
+    return replace(graph, report=Report(tuple(context.records)))
+
+
+def check_signature(before: Graph, after: Graph) -> None:
+    """Raise PassError when a pass changed what a caller sees of a graph."""
+    if after.inputs != before.inputs or after.output_names != before.output_names:
+        raise PassError("the pass changed the graph's inputs or the names of its outputs")
+    if len(after.effects) != len(before.effects):
+        raise PassError("the pass changed the graph's effects")
+    for name, new, old in zip(before.output_names, after.outputs, before.outputs, strict=True):
+        if not signature_refines(new, old):
+            raise PassError(f"output {name!r} became {new.type}, it was {old.type}")
+
+
+def resident_bytes() -> int:
+    """The memory of this process that is in use now; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * _PAGE
+    except OSError:
+        return 0
+
+
+def _page_size() -> int:
+    import os
+
+    return os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
+_PAGE = _page_size()

@@ -1,0 +1,40 @@
+"""Rewriting: rules as equations, the matcher, and the sweep that applies them."""
+
+from graphopt.rewrite.pattern import Apply, Pattern, Var, match
+from graphopt.rewrite.rule import (
+    Attr,
+    Const,
+    Equations,
+    Many,
+    Math,
+    Maybe,
+    MaybeConst,
+    Rule,
+    RuleSet,
+    Soundness,
+    Value,
+    rules,
+)
+from graphopt.rewrite.sweep import Rewriter, Sweep, sweep
+
+__all__ = [
+    "Apply",
+    "Attr",
+    "Const",
+    "Equations",
+    "Many",
+    "Math",
+    "Maybe",
+    "MaybeConst",
+    "Pattern",
+    "Rewriter",
+    "Rule",
+    "RuleSet",
+    "Soundness",
+    "Sweep",
+    "Value",
+    "Var",
+    "match",
+    "rules",
+    "sweep",
+]

@@ -1,0 +1,187 @@
+"""One bottom-up sweep: every value is rebuilt over its rewritten inputs, then rewritten itself.
+
+Linear in the size of the graph and in what the rules build; nothing recurses over its depth.
+Bodies are swept as their nodes are met, each once. A replacement's type must refine that of what
+it replaces: the sweep checks, so no rule repeats it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphopt.body import Body
+from graphopt.errors import GraphoptError, RewriteError
+from graphopt.graph import Graph
+from graphopt.ir import Node, walk
+from graphopt.records import Derivation
+from graphopt.refine import refines
+from graphopt.rewrite.rule import Math, RuleSet
+
+Rewriter = Callable[[Node], tuple[Node, str] | None]
+"""What replaces a node, and the name of the rule that said so; None to keep it."""
+
+MAX_CHAIN = 64
+"""Rewrites in a row at one place before the rules are taken to go round in circles."""
+
+
+def _nothing() -> None:
+    return None
+
+
+@dataclass
+class Sweep:
+    """The state of one sweep.
+
+    `memo` maps every visited value to what it became; `derivations` says by which rule. `tick` is
+    called now and then and raises when a budget is spent. `fuel` bounds the number of rewrites.
+    """
+
+    rewriter: Rewriter
+    tick: Callable[[], None] = _nothing
+    fuel: int | None = None
+    memo: dict[Node, Node] = field(default_factory=dict)
+    derivations: dict[Node, Derivation] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    _forward: dict[Node, Node] = field(default_factory=dict)
+    _depth: dict[Node, int] = field(default_factory=dict)
+    _bodies: dict[Body, Body] = field(default_factory=dict)
+
+    def run(self, roots: tuple[Node, ...]) -> tuple[Node, ...]:
+        """The rewritten roots."""
+        for root in roots:
+            self._visit(root)
+        return tuple(self.memo[root] for root in roots)
+
+    def _visit(self, root: Node) -> None:
+        memo, steps = self.memo, 0
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            if node in memo:
+                stack.pop()
+                continue
+            ahead = self._forward.get(node)
+            if ahead is not None and ahead in memo:
+                memo[node] = memo[ahead]
+                stack.pop()
+                continue
+            pending = [item for item in node.inputs if item not in memo]
+            if pending:
+                stack.extend(reversed(pending))
+                continue
+            steps += 1
+            if steps % 256 == 0:
+                self.tick()
+            made = self._step(node)
+            if made is node or made in memo:
+                memo[node] = memo.get(made, node)
+                stack.pop()
+            else:
+                self._count_chain(node, made)
+                self._forward[node] = made
+                stack.append(made)
+
+    def _step(self, node: Node) -> Node:
+        """One step for a node whose inputs are done: over its new inputs, or by a rule."""
+        rebuilt = self._rebuilt(node)
+        if rebuilt is not node:
+            self._derive(rebuilt, "", node)
+            return rebuilt
+        if self.fuel is not None and self.counts.total() >= self.fuel:
+            return node
+        found = self.rewriter(node)
+        if found is None:
+            return node
+        made, rule = found
+        if not refines(made, node):
+            raise RewriteError(f"{made.type} does not refine {node.type} of {node!r}", at=rule)
+        self.counts[rule] += 1
+        self._derive(made, rule, node)
+        return made
+
+    def _rebuilt(self, node: Node) -> Node:
+        inputs = tuple([self.memo[item] for item in node.inputs])
+        try:
+            if node.op.has_bodies:
+                bodies = {name: self._swept(body) for name, body in node.bodies}
+                if any(body is not node.attrs[name] for name, body in bodies.items()):
+                    return Node(node.op, inputs, {**node.attrs, **bodies})
+            return node.with_inputs(inputs)
+        except GraphoptError as error:
+            error.add_note(f"while rebuilding {node!r}")
+            raise
+
+    def _swept(self, body: Body) -> Body:
+        if body not in self._bodies:
+            outputs = self.run(body.outputs)
+            made = Body(body.params, outputs, body.captures)
+            self._bodies[body] = self._bodies[made] = made
+        return self._bodies[body]
+
+    def _derive(self, made: Node, rule: str, old: Node) -> None:
+        if made not in self.derivations and made is not old:
+            earlier = self.derivations.get(old)
+            plain = not rule and earlier is not None and not earlier.rule
+            self.derivations[made] = earlier if plain and earlier else Derivation(rule, (old,))
+
+    def _count_chain(self, node: Node, made: Node) -> None:
+        """Refuse rules that undo each other or never end."""
+        self._depth[made] = depth = self._depth.get(node, 0) + 1
+        if depth > MAX_CHAIN or made in self._forward:
+            derivation = self.derivations.get(made)
+            name = derivation.rule if derivation else "?"
+            raise RewriteError(f"rules go round in circles at {node!r}", at=name)
+
+
+def sweep(graph: Graph, rewriter: Rewriter, **options: Any) -> tuple[Graph, Sweep]:
+    """The graph after one sweep, and the sweep: its counts and derivations."""
+    state = Sweep(rewriter, **options)
+    roots = state.run(graph.roots)
+    if roots == graph.roots:
+        return graph, state
+    known = graph.tables.records
+    derived = {node: made for node, made in state.derivations.items() if node not in known}
+    return graph.with_outputs(roots, derived), state
+
+
+def rewriter_of(
+    rules: RuleSet, math: Math, enabled: Callable[[str], bool], uses: Callable[[Node], int]
+) -> Rewriter:
+    """The rewriter that tries a set's rules in order, those of the node's op only."""
+    by_root: dict[Any, list[Any]] = {}
+    for rule in rules:
+        if math.admits(rule.soundness) and enabled(rule.key):
+            by_root.setdefault(rule.root, []).append(rule)
+
+    def rewrite(node: Node) -> tuple[Node, str] | None:
+        for rule in by_root.get(node.op, ()):
+            try:
+                made = rule.apply(node, math, uses)
+            except GraphoptError as error:
+                error.add_note(f"in the rule {rule.key} on {node!r}")
+                raise
+            if made is not None and refines(made, node):
+                return made, rule.key
+        return None
+
+    return rewrite
+
+
+def use_counter(roots: tuple[Node, ...]) -> Callable[[Node], int]:
+    """A function that counts a node's uses under the roots; 1 for one that came later."""
+    counts: Counter[Node] = Counter()
+    counted = False
+
+    def count(node: Node) -> int:
+        nonlocal counted
+        if not counted:
+            counted = True
+            counts.update(roots)
+            for user in walk(roots):
+                counts.update(user.inputs)
+        return counts.get(node, 1)
+
+    return count

@@ -1,0 +1,221 @@
+"""Constant folding, bounded: what is known is evaluated, the file grows no further than stated."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, ClassVar
+
+from graphopt.backends.reference import evaluate
+from graphopt.errors import GraphoptError
+from graphopt.graph import Graph
+from graphopt.ir import Node, types_of, walk
+from graphopt.pipeline import Context, Pass
+from graphopt.rewrite.sweep import use_counter
+from graphopt.structural import constant
+from graphopt.tensor import Tensor, file_bytes
+from graphopt.types import TensorType, Type
+
+BOUNDED = frozenset({"NonZero", "Unique", "Compress"})
+"""Ops whose result is no larger than a multiple of their input, though its size is not known."""
+NEVER = frozenset({"Input", "Bound", "Constant", "Absent", "State", "Out", "Barrier", "Refine"})
+
+
+@dataclass(frozen=True)
+class FoldConstants(Pass):
+    """Evaluate nodes whose inputs are constants, and shapes as far as they are known.
+
+    The constants of the graph grow by `max_bytes` at the most over all folds of a run; a splat (all
+    elements the same) counts one element. One fold takes at most `max_work` multiply-adds.
+
+    Given:   %0 = const [1, 2]; %1 = const [3, 4]; %2 = Add(%0, %1)      Result:   %2 = const [4, 6]
+    """
+
+    name: ClassVar[str] = "fold"
+    max_bytes: int = 1 << 16
+    max_work: int = 1 << 31
+
+    def run(self, graph: Graph, context: Context) -> Graph:
+        return context.sweep(graph, _Folder(self, use_counter(graph.roots)))
+
+
+@dataclass
+class _Folder:
+    """The rewriter: `grown` is by how many bytes constants have grown so far."""
+
+    options: FoldConstants
+    uses: Any
+    grown: int = 0
+    made_uses: Counter[Node] = field(default_factory=Counter)
+    results: dict[Node, tuple[Any, ...]] = field(default_factory=dict)
+
+    def __call__(self, node: Node) -> tuple[Node, str] | None:
+        if node.op.name == "Out":
+            found = self._fold(node.inputs[0], node.attrs["index"], node)
+        elif node.op.name in NEVER or type(node.derived_type) is not TensorType:
+            return None
+        else:
+            known = materialized(node)
+            if known is not None:
+                return known, "fold.known"
+            found = self._fold(node, 0, node)
+        return None if found is None else (found, "fold.constant")
+
+    def _fold(self, source: Node, index: int, user: Node) -> Node | None:
+        facts = source.op.facts
+        if source.op.name in NEVER or facts.opaque or facts.mutates:
+            return None
+        if not all(i.constant is not None or i.is_absent for i in source.inputs):
+            return None
+        if source.op.has_bodies:
+            return None  # the rules on If take these
+        tensor = splat_result(source)
+        if tensor is None and self._affords(predicted_bytes(source, index), source, user):
+            tensor = self._evaluated(source, index)
+        if tensor is None or not self._affords(tensor.stored_bytes, source, user, spend=True):
+            return None
+        made = constant(tensor)
+        self.made_uses[made] += self.uses(user)
+        return made
+
+    def _evaluated(self, source: Node, index: int) -> Tensor | None:
+        if source not in self.results:
+            self.results[source] = self._run(source)
+        results = self.results[source]
+        kind = types_of(source)[index]
+        if index >= len(results) or results[index] is None or not isinstance(kind, TensorType):
+            return None
+        return Tensor.of(results[index], kind.dtype).compact()
+
+    def _run(self, source: Node) -> tuple[Any, ...]:
+        if not self._small(source):
+            return ()
+        operands = [None if i.constant is None else i.constant.array for i in source.inputs]
+        try:
+            made = evaluate(source, operands)
+        except (GraphoptError, MemoryError):
+            return ()  # it fails when it runs, too: that is not for us to say
+        return made if isinstance(made, tuple) else (made,)
+
+    def _small(self, source: Node) -> bool:
+        """Whether evaluating is affordable, told by the types before anything is computed."""
+        sizes = [i.constant.size for i in source.inputs if i.constant is not None]
+        if source.op.name in BOUNDED:
+            return sum(sizes) * 8 <= self.options.max_bytes
+        output = sum(filter(None, map(static_size, types_of(source))))
+        if any(static_size(kind) is None for kind in types_of(source)):
+            return False
+        if source.op.facts.elementwise or source.op.facts.moves:
+            return output <= self.options.max_work
+        return prod([float(size) for size in (*sizes, output)]) ** 0.5 <= self.options.max_work
+
+    def _affords(
+        self, stored: int | None, source: Node, user: Node, *, spend: bool = False
+    ) -> bool:
+        """Whether the constants may grow by `stored` bytes, less those that become needless."""
+        if stored is None:
+            return False
+        freed = 0
+        for item in set(source.inputs):
+            held = item.constant
+            if held is not None and (self.made_uses.get(item) or self.uses(item)) <= 1:
+                freed += held.stored_bytes
+        growth = stored - freed
+        if growth > 0 and self.grown + growth > self.options.max_bytes:
+            return False
+        if spend:
+            self.grown += growth
+        return True
+
+
+def predicted_bytes(source: Node, index: int) -> int | None:
+    """The bytes that an output of a node will take, None when its type does not tell."""
+    kind = types_of(source)[index]
+    if source.op.name in BOUNDED:
+        return 0  # no larger than its input, a constant; what it takes is counted when it is there
+    size = static_size(kind)
+    return (
+        file_bytes(kind.dtype, size) if size is not None and isinstance(kind, TensorType) else None
+    )
+
+
+def static_size(kind: Type) -> int | None:
+    """The number of elements of a type, None when it is not known."""
+    if not isinstance(kind, TensorType) or kind.shape is None:
+        return None
+    sizes = [size for size in kind.shape if isinstance(size, int)]
+    return prod(sizes) if len(sizes) == len(kind.shape) else None
+
+
+def materialized(node: Node) -> Node | None:
+    """The constant that a value is known to be although its inputs are not constants."""
+    kind = node.tensor_type
+    if kind.known is None or static_size(kind) != len(kind.known):
+        return None
+    if not all(type(item) in (int, bool) for item in kind.known):
+        return None
+    import numpy as np
+
+    array = np.array(kind.known, kind.dtype.numpy).reshape(tuple(kind.shape or ()))  # type: ignore[arg-type]  # pyright: ignore
+    return constant(Tensor.of(array, kind.dtype))
+
+
+def splat_result(node: Node) -> Tensor | None:
+    """The result of a node as a splat, when its inputs are splats and it keeps them so."""
+    kind = node.derived_type
+    if not isinstance(kind, TensorType) or kind.shape is None:
+        return None
+    size = static_size(kind)
+    if size is None or file_bytes(kind.dtype, size) <= 64 or not node.inputs:
+        return None
+    shape = tuple(s for s in kind.shape if isinstance(s, int))
+    tensors = [item.constant for item in node.inputs]
+    if node.op.facts.moves and tensors[0] is not None and tensors[0].is_splat:
+        return Tensor.splat(kind.dtype, shape, tensors[0].element)
+    if node.op.name == "ConstantOfShape":
+        value = node.attrs.get("value")
+        return Tensor.splat(kind.dtype, shape, 0 if value is None else value.element)
+    if not node.op.facts.elementwise:
+        return None
+    elements: list[Any] = []
+    for tensor in tensors:
+        if tensor is None or not (tensor.is_splat or tensor.size == 1):
+            return None
+        elements.append(tensor.array.reshape(-1)[:1])
+    try:
+        return Tensor.splat(kind.dtype, shape, evaluate(node, elements).reshape(-1)[0])
+    except GraphoptError:
+        return None
+
+
+@dataclass(frozen=True)
+class DedupConstants(Pass):
+    """Make one of large constants that have equal dtype, shape and content.
+
+    Given:   %0 = const A; %1 = const A; f(%0, %1)      Result:   %0 = const A; f(%0, %0)
+    """
+
+    name: ClassVar[str] = "dedup"
+
+    def run(self, graph: Graph, context: Context) -> Graph:
+        groups: dict[Any, list[Node]] = {}
+        for node in walk(graph.roots):
+            tensor = node.constant
+            if tensor is not None:
+                groups.setdefault((tensor.dtype, tensor.shape), []).append(node)
+        first: dict[bytes, Node] = {}
+        into: dict[Node, Node] = {}
+        for group in groups.values():
+            for node in group if len(group) > 1 else ():
+                tensor = node.constant
+                assert tensor is not None
+                into[node] = first.setdefault(tensor.digest(), node)
+        if all(node is made for node, made in into.items()):
+            return graph
+
+        def rewrite(node: Node) -> tuple[Node, str] | None:
+            made = into.get(node, node)
+            return None if made is node else (made, "dedup.constant")
+
+        return context.sweep(graph, rewrite)

@@ -1,0 +1,1 @@
+"""What developers run beside the package: model fetching, checks of the wheel, measurements."""
