@@ -12,7 +12,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from graphopt.errors import ModelError, PipelineError, UsageError, nearest
+from graphopt.errors import ModelError, PipelineError, TextError, UsageError, nearest
 
 if TYPE_CHECKING:
     from graphopt.frontends.onnx import Saved
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Source = str | PathLike[str] | bytes | BinaryIO
 MathName = Literal["strict", "default", "fast"]
 SNIFFED = 4096
+LFS_POINTER = b"version https://git-lfs"
 CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\r\f")
 
 
@@ -58,18 +59,24 @@ def load(source: Source) -> Graph:
         return load(source.read())
     if not head:
         raise ModelError("the file is empty", at=name)
+    if head.startswith(LFS_POINTER):
+        raise ModelError("this is a Git LFS pointer, not the model that it stands for", at=name)
     return _load_text(source, name) if is_text(head) else _load_onnx(source)
 
 
 def _load_text(source: str | PathLike[str] | bytes, name: str) -> Graph:
     from graphopt.text import parse_graph, read_text
 
-    if not isinstance(source, bytes):
-        return read_text(Path(source))
     try:
-        return parse_graph(source.decode("utf-8"))
+        if not isinstance(source, bytes):
+            return read_text(Path(source))
+        return parse_graph(source.decode("utf-8"), file=name)
     except UnicodeDecodeError as error:
         raise ModelError(f"neither an ONNX model nor text: {error}", at=name) from error
+    except TextError as error:
+        if error.at == f"{name}:1:1":  # not even its first word is one of ours
+            error.message += "; this text is no graph, and an ONNX model is no text"
+        raise
 
 
 def _load_onnx(source: str | PathLike[str] | bytes) -> Graph:

@@ -225,3 +225,15 @@ def check_closed(params: tuple[Type, ...], outputs: tuple[Node, ...]) -> None:
             for _, kinds in _types_among(node):
                 named += _named_values(kinds)
         pending = named
+
+
+def all_nodes(roots: tuple[Node, ...]) -> Iterator[Node]:
+    """Every node under the roots and in their bodies, equal bodies once."""
+    pending, seen = [roots], set[Body]()
+    while pending:
+        for node in walk(pending.pop()):
+            yield node
+            for _, body in node.bodies:
+                if body not in seen:
+                    seen.add(body)
+                    pending.append(body.outputs)

@@ -14,12 +14,12 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from graphopt.body import all_nodes
 from graphopt.errors import CheckError, NoTrialError
 from graphopt.graph import Graph
 from graphopt.ir import walk
 from graphopt.samples import Feeds, Guess, guesses, sample_inputs
 from graphopt.types import DType, TensorType, dtype_of
-from graphopt.verify import all_nodes
 
 Array = np.ndarray[Any, Any]
 TOLERANCES = {64: 1e-9, 32: 1e-4}

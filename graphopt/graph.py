@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from graphopt.body import all_nodes
 from graphopt.ir import Node, flatten, unflatten, walk
 from graphopt.order import canonical
 from graphopt.records import Derivation, Tables
@@ -82,6 +83,19 @@ class Graph:
         if derivations:
             tables = replace(tables, derivations={**tables.derivations, **derivations})
         return replace(self, outputs=roots[:count], effects=roots[count:], tables=tables)
+
+    def without_dead_history(self) -> Graph:
+        """This graph, remembering derivations only of what it has and of what that came from."""
+        known = self.tables.derivations
+        pending = [node for node in all_nodes(self.roots) if node in known]
+        kept: dict[Node, Derivation] = {}
+        for node in pending:
+            if node not in kept:
+                kept[node] = known[node]
+                pending += [old for old in known[node].olds if old in known]
+        if len(kept) == len(known):
+            return self
+        return replace(self, tables=replace(self.tables, derivations=kept))
 
     def history(self, node: Node) -> list[str]:
         """The rules that made a value, the last one first, then the names it came from."""

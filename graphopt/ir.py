@@ -43,14 +43,13 @@ _lock = RLock()  # re-entrant: a collection inside the locked region may forget 
 
 
 def _forget(
-    entry: ref[Node],
+    entry: _Entry,
     table: dict[tuple[Any, ...], _Entry] = _table,  # bound here: at exit, globals are gone first
     lock: RLock = _lock,
 ) -> None:
-    key = entry.key  # type: ignore[attr-defined]  # pyright: ignore
     with lock:
-        if table.get(key) is entry:
-            del table[key]
+        if table.get(entry.key) is entry:
+            del table[entry.key]
 
 
 class Node:
@@ -122,7 +121,7 @@ class Node:
     @property
     def shape(self) -> tuple[Size, ...] | None:
         """The shape of a tensor, None when even the rank is not known."""
-        return self.tensor_type.shape  # type: ignore[return-value]  # pyright: ignore
+        return self.tensor_type.shape  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
     @property
     def rank(self) -> int | None:
@@ -243,24 +242,19 @@ def rebuild(roots: Sequence[Node], replace: Callable[[Node], Node | None]) -> tu
     `replace` is asked once for every node, before its inputs are looked at; None keeps it.
     """
     memo: dict[Node, Node] = {}
-    for root in roots:
-        stack = [root]
-        while stack:
-            node = stack[-1]
-            if node in memo:
-                stack.pop()
-                continue
-            pending = [item for item in node.inputs if item not in memo]
-            if pending and (new := replace(node)) is not None:
-                memo[node] = new
-            elif pending:
-                stack.extend(reversed(pending))
-                continue
-            else:
-                new = replace(node)
-                inputs = tuple(memo[item] for item in node.inputs)
-                memo[node] = node.with_inputs(inputs) if new is None else new
-            stack.pop()
+    kept: set[Node] = set()  # asked about and kept; in the memo once its inputs are
+    stack = list(reversed(roots))
+    while stack:
+        node = stack.pop()
+        if node in memo:
+            continue
+        if node in kept:
+            memo[node] = node.with_inputs(tuple(memo[item] for item in node.inputs))
+        elif (new := replace(node)) is not None:
+            memo[node] = new
+        else:
+            kept.add(node)
+            stack += (node, *reversed(node.inputs))
     return tuple(memo[root] for root in roots)
 
 

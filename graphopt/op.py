@@ -20,7 +20,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, signature
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from graphopt.errors import GraphoptError, TypeRuleError, nearest
 from graphopt.ir import NO_ATTRIBUTES, Attributes, Node, attribute_key
@@ -169,12 +169,12 @@ class Op:
             if declared is None:
                 hint = nearest(name, list(self.attributes))
                 raise TypeRuleError(f"no attribute {name!r}{hint}", at=self.name)
-            if isinstance(value, list):
-                value = tuple(value)
             if declared.kind == "float" and value is not None:
                 value = float32(value)
             elif declared.kind == "Floats" and value is not None:
                 value = tuple(map(float32, value))
+            elif isinstance(value, list):
+                value = tuple(cast("Sequence[Any]", value))
             if attribute_key(value) != self._default_keys[name]:
                 made[name] = value
         return made

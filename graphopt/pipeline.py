@@ -43,7 +43,7 @@ class Pass(ABC):
         """The pass as a pipeline's text writes it; options at their defaults are left out."""
         options = ",".join(
             f"{item.name.replace('_', '-')}={getattr(self, item.name)}"
-            for item in fields(self)  # type: ignore[arg-type]  # pyright: ignore
+            for item in fields(self)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
             if getattr(self, item.name) != item.default
         )
         return f"{self.name}{{{options}}}" if options else self.name
@@ -83,9 +83,9 @@ class Context:
     disabled: tuple[str, ...] = ()
     budget: Budget = field(default_factory=Budget)
     listeners: Sequence[Listener] = ()
-    records: list[PassRecord] = field(default_factory=list)
+    records: list[PassRecord] = field(default_factory=list[PassRecord])
     strict: bool = False
-    _counts: Counter[str] = field(default_factory=Counter)
+    _counts: Counter[str] = field(default_factory=Counter[str])
     _deadline: float = float("inf")
     _resident: int = 0
 
@@ -192,7 +192,7 @@ def run_pipeline(graph: Graph, passes: Sequence[Pass], context: Context | None =
     context = context or Context()
     for pass_ in passes:
         graph = context.apply(pass_, graph)
-    return replace(graph, report=Report(tuple(context.records)))
+    return replace(graph.without_dead_history(), report=Report(tuple(context.records)))
 
 
 def check_signature(before: Graph, after: Graph) -> None:

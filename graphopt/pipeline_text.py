@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, NoReturn, get_type_hints
+from typing import Any, get_type_hints
 
 from graphopt.errors import PipelineError, nearest
 from graphopt.pipeline import Pass, UntilStable
@@ -38,7 +38,7 @@ class _Parser:
     def pipeline(self) -> list[Pass]:
         passes = self.passes()
         if self.at < len(self.tokens):
-            self.fail(f"{self.peek()!r} is not expected here")
+            raise self.error(f"{self.peek()!r} is not expected here")
         return passes
 
     def passes(self) -> list[Pass]:
@@ -54,7 +54,7 @@ class _Parser:
         kind = self.known.get(name)
         if kind is None:
             self.at = start
-            self.fail(f"no pass is called {name!r}{nearest(name, sorted(self.known))}")
+            raise self.error(f"no pass is called {name!r}{nearest(name, sorted(self.known))}")
         options = self.options(kind) if self.peek() == "{" else {}
         if kind is UntilStable:
             self.expect("(")
@@ -65,7 +65,7 @@ class _Parser:
     def options(self, kind: type[Pass]) -> dict[str, Any]:
         self.expect("{")
         hints = get_type_hints(kind)
-        names = {f.name.replace("_", "-"): f.name for f in fields(kind)}  # type: ignore[arg-type]  # pyright: ignore
+        names = {f.name.replace("_", "-"): f.name for f in fields(kind)}  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         made: dict[str, Any] = {}
         while self.peek() != "}":
             start = self.at
@@ -73,7 +73,7 @@ class _Parser:
             if option not in names:
                 self.at = start
                 hint = nearest(option, sorted(names))
-                self.fail(f"the pass {kind.name!r} has no option {option!r}{hint}")
+                raise self.error(f"the pass {kind.name!r} has no option {option!r}{hint}")
             value = "true"
             if self.peek() == "=":
                 self.at += 1
@@ -83,7 +83,7 @@ class _Parser:
             if self.peek() == ",":
                 self.at += 1
             elif self.peek() != "}":
-                self.fail("',' or '}' is expected here")
+                raise self.error("',' or '}' is expected here")
         self.expect("}")
         return made
 
@@ -99,7 +99,7 @@ class _Parser:
         except ValueError:
             pass
         self.at = start
-        self.fail(f"{text!r} is no {getattr(kind, '__name__', kind)}")
+        raise self.error(f"{text!r} is no {getattr(kind, '__name__', kind)}")
 
     def peek(self) -> str:
         return self.tokens[self.at][0] if self.at < len(self.tokens) else ""
@@ -107,15 +107,15 @@ class _Parser:
     def take(self) -> str:
         token = self.peek()
         if not token:
-            self.fail("something is missing here")
+            raise self.error("something is missing here")
         self.at += 1
         return token
 
     def expect(self, token: str) -> None:
         if self.peek() != token:
-            self.fail(f"{token!r} is expected here")
+            raise self.error(f"{token!r} is expected here")
         self.at += 1
 
-    def fail(self, message: str) -> NoReturn:
+    def error(self, message: str) -> PipelineError:
         column = self.tokens[self.at][1] if self.at < len(self.tokens) else len(self.text)
-        raise PipelineError(f"{message}\n  {self.text}\n  {' ' * column}^", at="pipeline")
+        return PipelineError(f"{message}\n  {self.text}\n  {' ' * column}^", at="pipeline")

@@ -79,7 +79,8 @@ class ModelInfo:
 
     `declared` holds the types that the file claims for its outputs and for values inside it; they
     are never believed, only written out again where they do not contradict what was derived.
-    `annotations` are those of quantized values, by name.
+    `annotations` are those of quantized values, by name. `data_files` are the files with its
+    weights, by their paths from its folder.
     """
 
     ir_version: int = 10
@@ -94,6 +95,7 @@ class ModelInfo:
     graph_metadata: Pairs = ()
     declared: Ports = ()
     annotations: tuple[tuple[str, Pairs], ...] = ()
+    data_files: tuple[str, ...] = ()
 
     def opset(self, domain: str = "") -> int | None:
         """The version of a domain's operators that the file imports, None if it does not."""
@@ -109,8 +111,10 @@ class Tables:
     """
 
     info: ModelInfo | None = None
-    names: Mapping[Node, str] = field(default_factory=dict)
-    records: Mapping[Node, tuple[Record, ...]] = field(default_factory=dict)
-    locations: Mapping[Node, Location] = field(default_factory=dict)
-    derivations: Mapping[Node, Derivation] = field(default_factory=dict)
+    names: Mapping[Node, str] = field(default_factory=dict[Node, str])
+    records: Mapping[Node, tuple[Record, ...]] = field(
+        default_factory=dict[Node, tuple[Record, ...]]
+    )
+    locations: Mapping[Node, Location] = field(default_factory=dict[Node, Location])
+    derivations: Mapping[Node, Derivation] = field(default_factory=dict[Node, Derivation])
     origin: tuple[Node, ...] = ()

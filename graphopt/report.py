@@ -20,7 +20,7 @@ class PassRecord:
     changed: bool
     nodes_before: int
     nodes_after: int
-    rules: Mapping[str, int] = field(default_factory=dict)
+    rules: Mapping[str, int] = field(default_factory=dict[str, int])
     error: str = ""
 
 

@@ -69,7 +69,8 @@ class OutOp(Op):
         kind = node.derived_type
         if not isinstance(kind, TupleType):
             raise refuse(f"{node.label} has one output")
-        return kind.elements[attrs["index"]]
+        index: int = attrs["index"]
+        return kind.elements[index]
 
 
 def _out_kernel(xp: Xp, node: Array, *, index: int) -> Array:
@@ -183,7 +184,7 @@ def _opaque_kernel(xp: Xp, *inputs: Array, origin: int, types: Any, **attrs: Any
 
 
 def _infer_opaque(*inputs: Node | None, types: tuple[Type, ...], **attrs: Any) -> Type | Any:
-    return types if len(types) > 1 else types[0]
+    return types if types[1:] else types[0]
 
 
 def opaque(

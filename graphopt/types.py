@@ -73,7 +73,8 @@ class DType(Enum):
             return np.dtype(self.label)
         import ml_dtypes
 
-        return np.dtype(getattr(ml_dtypes, self.label))
+        made: np.dtype[Any] = np.dtype(getattr(ml_dtypes, self.label))
+        return made
 
     @property
     def is_integer(self) -> bool:
@@ -107,7 +108,7 @@ def dtype_of(kind: object) -> DType:
         return BY_LABEL[kind]
     import numpy as np
 
-    dtype = np.dtype(kind)  # type: ignore[call-overload]  # pyright: ignore
+    dtype = np.dtype(kind)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     if dtype.kind in "OUST":
         return DType.STRING
     if dtype.name in BY_LABEL:

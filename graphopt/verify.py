@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
-from graphopt.body import Body, check_closed
+from graphopt.body import Body, all_nodes, check_closed
 from graphopt.errors import VerifyError
 from graphopt.graph import Graph
 from graphopt.ir import Node, walk
@@ -45,18 +44,6 @@ def verify_structure(graph: Graph) -> None:
         if item not in graph.inputs or item.dtype is not tensor.dtype:
             raise VerifyError("a default does not fit its input", at=item.label)
     _verify_nodes(graph.roots, frozenset(graph.inputs), set())
-
-
-def all_nodes(roots: tuple[Node, ...]) -> Iterator[Node]:
-    """Every node under the roots and in their bodies, equal bodies once."""
-    pending, seen = [roots], set[Body]()
-    while pending:
-        for node in walk(pending.pop()):
-            yield node
-            for _, body in node.bodies:
-                if body not in seen:
-                    seen.add(body)
-                    pending.append(body.outputs)
 
 
 def _verify_nodes(

@@ -14,7 +14,17 @@ from graphopt.op import Op
 from graphopt.ops.arithmetic import add, mul
 from graphopt.ops.conv import conv
 from graphopt.ops.normalization import batch_normalization
-from graphopt.rewrite import Attr, Const, Equations, MaybeConst, Rule, Soundness, Value, rules
+from graphopt.rewrite import (
+    Attr,
+    Const,
+    Equations,
+    Function,
+    MaybeConst,
+    Rule,
+    Soundness,
+    Value,
+    rules,
+)
 from graphopt.rewrite.examples import example, filled, weights
 from graphopt.structural import constant
 from graphopt.tensor import Tensor
@@ -72,8 +82,8 @@ def scaled_conv(
     that becomes dense would grow the file.
     """
     factor, shift = map_
-    shape = w.constant.shape if w.constant is not None else ()
-    count = shape[0]
+    assert w.constant is not None
+    shape = w.constant.shape
     weight = exact(w) * factor.reshape(-1, *(1,) * (len(shape) - 1))
     new_w = rounded(weight, w, shape)
     if new_w is None:
@@ -82,7 +92,7 @@ def scaled_conv(
         made: Node = conv(x, new_w, **attrs)
         return made if stored(new_w) <= stored(w, *spent) else None
     bias = np.zeros(1) if b.is_absent else exact(b)
-    new_b = rounded(bias * factor + shift, w, (count,))
+    new_b = rounded(bias * factor + shift, w, shape[:1])
     if new_b is None:
         return None
     made = conv(x, new_w, new_b, **attrs)
@@ -95,23 +105,33 @@ def normalizer(s: Node, o: Node, m: Node, v: Node, epsilon: float) -> tuple[Vect
     return factor, exact(o) - exact(m) * factor
 
 
-def used_once(op: Op) -> Callable[..., bool]:
+def normalized_conv(
+    x: Node, w: Node, b: Node, s: Node, o: Node, m: Node, v: Node, e: float, a: Any
+) -> Node | None:
+    """conv(x, w, b), then normalized, as one convolution."""
+    return scaled_conv(x, w, b, normalizer(s, o, m, v, e), (s, o, m, v), a)
+
+
+def used_once(op: Op) -> Function[bool]:
     """The profitability guard of a fold: nobody else needs the inner node, which is of `op`."""
     return lambda root, uses: any(uses(item) == 1 for item in root.inputs if item.op is op)
 
 
 def convolved() -> Node:
     """A convolution of four channels, four wide, for examples."""
-    return conv(example("float32[N, 3, 8, 4]"), weights(4, 3, 1, 1), weights(4))
+    made: Node = conv(example("float32[N, 3, 8, 4]"), weights(4, 3, 1, 1), weights(4))
+    return made
 
 
 def _by_channel(op: Op, make: Callable[[], Node]) -> Node:
-    return op(make(), weights(4, 1, 1, seed=5))
+    made: Node = op(make(), weights(4, 1, 1, seed=5))
+    return made
 
 
 def _by_width(op: Op, make: Callable[[], Node]) -> Node:
     """Along the width, which is four as well: that sizes coincide proves nothing."""
-    return op(make(), weights(4, seed=5))
+    made: Node = op(make(), weights(4, seed=5))
+    return made
 
 
 def statistics() -> list[Node]:
@@ -121,10 +141,11 @@ def statistics() -> list[Node]:
 
 def normalized() -> Node:
     """A batch normalization of four channels, four wide, for examples."""
-    return batch_normalization(example("float32[N, 4, 5, 4]"), *statistics())
+    made: Node = batch_normalization(example("float32[N, 4, 5, 4]"), *statistics())
+    return made
 
 
-Right = Callable[..., Node | None]
+Right = Function[Node | None]
 
 
 @rules(Soundness.ROUNDING)
@@ -147,9 +168,7 @@ def conv_affine(
     yield Rule(
         "batch_norm",
         batch_normalization(conv(x, w, b, attrs=a), s, o, m, v, epsilon=e, momentum=n),
-        lambda x, w, b, s, o, m, v, e, a: scaled_conv(
-            x, w, b, normalizer(s, o, m, v, e), (s, o, m, v), a
-        ),
+        normalized_conv,
         worth=used_once(conv),
         fires=lambda: batch_normalization(convolved(), *statistics()),
         misses=lambda: batch_normalization(convolved(), *statistics()[:3], example("float32[4]")),

@@ -80,7 +80,8 @@ def neutral(x: Value) -> Equations:
 
 
 def _negated(op: Op) -> Node:
-    return op(example("int32[3]"), neg(example("int32[3]", "y")))
+    made: Node = op(example("int32[3]"), neg(example("int32[3]", "y")))
+    return made
 
 
 @rules(Soundness.VALUE)

@@ -10,12 +10,12 @@ from graphopt.rewrite.examples import example, filled
 from graphopt.structural import out, out_op
 
 
-def taken(node: Node) -> tuple[Node, ...]:
-    """The outputs of the branch that an If with a constant predicate takes."""
+def taken(node: Node, index: int) -> Node:
+    """One output of the branch that an If with a constant predicate takes."""
     predicate = node.inputs[0].constant
     assert predicate is not None
     branch: Body = node.attrs["then_branch" if predicate.element else "else_branch"]
-    return tuple(branch.open(node.inputs[1:])[1])
+    return branch.open(node.inputs[1:])[1][index]
 
 
 def _choice(predicate: Node, outputs: int = 1) -> Node:
@@ -34,7 +34,7 @@ def known_if(p: Const, c: Many, a: Attr, i: Attr) -> Equations:
     yield Rule(
         "single",
         if_(p, c, attrs=a),
-        lambda root: taken(root)[0],
+        lambda root: taken(root, 0),
         when=lambda root: root.attrs.get("outputs", 1) == 1,
         fires=lambda: _choice(filled(1, dtype="bool")),
         misses=lambda: _choice(example("bool[]", "p")),
@@ -42,7 +42,7 @@ def known_if(p: Const, c: Many, a: Attr, i: Attr) -> Equations:
     yield Rule(
         "several",
         out_op(if_(p, c, attrs=a), index=i),
-        lambda root, i: taken(root.inputs[0])[i],
+        lambda root, i: taken(root.inputs[0], i),
         fires=lambda: out(_choice(filled(0, dtype="bool"), outputs=2), 1),
         misses=lambda: out(_choice(example("bool[]", "p"), outputs=2), 1),
     )

@@ -47,8 +47,8 @@ class _Folder:
     options: FoldConstants
     uses: Any
     grown: int = 0
-    made_uses: Counter[Node] = field(default_factory=Counter)
-    results: dict[Node, tuple[Any, ...]] = field(default_factory=dict)
+    made_uses: Counter[Node] = field(default_factory=Counter[Node])
+    results: dict[Node, tuple[Any, ...]] = field(default_factory=dict[Node, tuple[Any, ...]])
 
     def __call__(self, node: Node) -> tuple[Node, str] | None:
         if node.op.name == "Out":
@@ -96,7 +96,7 @@ class _Folder:
             made = evaluate(source, operands)
         except (GraphoptError, MemoryError):
             return ()  # it fails when it runs, too: that is not for us to say
-        return made if isinstance(made, tuple) else (made,)
+        return made if isinstance(made, tuple) else (made,)  # pyright: ignore[reportUnknownVariableType]
 
     def _small(self, source: Node) -> bool:
         """Whether evaluating is affordable, told by the types before anything is computed."""
@@ -157,7 +157,7 @@ def materialized(node: Node) -> Node | None:
         return None
     import numpy as np
 
-    array = np.array(kind.known, kind.dtype.numpy).reshape(tuple(kind.shape or ()))  # type: ignore[arg-type]  # pyright: ignore
+    array = np.array(kind.known, kind.dtype.numpy).reshape(tuple(kind.shape or ()))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     return constant(Tensor.of(array, kind.dtype))
 
 

@@ -36,7 +36,8 @@ def unsqueezed_twice(x: Node, i: Node, j: Node, root: Node) -> Node | None:
         return None
     left = [axis for axis in range(root.rank) if axis not in outer]
     merged = sorted([*outer, *(left[axis] for axis in inner)])
-    return unsqueeze(x, constant(np.array(merged, np.int64)))
+    made: Node = unsqueeze(x, constant(np.array(merged, np.int64)))
+    return made
 
 
 @rules(Soundness.EXACT)
@@ -144,11 +145,13 @@ def through(x: Node, inner: Node, s: Node, root: Node) -> Node | None:
             target.append(0)
         else:
             return None
-    return reshape(x, constant(np.array(target, np.int64)))
+    made: Node = reshape(x, constant(np.array(target, np.int64)))
+    return made
 
 
 def _reshaped(op: Op, kind: str, *target: int) -> Node:
-    return reshape(op(example(kind), ints(0)), ints(*target))
+    made: Node = reshape(op(example(kind), ints(0)), ints(*target))
+    return made
 
 
 def _target(*sizes: int | str) -> Node:

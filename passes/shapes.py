@@ -29,7 +29,8 @@ def composed(x: Node, p: Sequence[int] | None, q: Sequence[int] | None) -> Node 
     first, then = permutation(p, x), permutation(q, x)
     if first is None or then is None:
         return None
-    return transpose(x, perm=tuple(first[axis] for axis in then))
+    made: Node = transpose(x, perm=tuple(first[axis] for axis in then))
+    return made
 
 
 @rules(Soundness.EXACT)

@@ -274,3 +274,10 @@ def test_rebuild_replaces_and_keeps_the_rest() -> None:
     assert rebuild([root], lambda node: None)[0] is root
     (made,) = rebuild([root], {X: y}.get)
     assert made is join(neg(y), assign(state("v", "variable"), y))
+
+
+def test_rebuild_asks_once_for_every_node_before_its_inputs() -> None:
+    inner = neg(X)
+    asked: list[Node] = []
+    rebuild([join(inner, inner), neg(inner)], asked.append)
+    assert asked == [join(inner, inner), inner, X, neg(inner)]

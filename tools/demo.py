@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def optimize(source: Path, target: Path) -> dict[str, Any]:
 def latencies(name: str, paths: tuple[Path, Path]) -> list[float] | None:
     """Median milliseconds a run of each file in ONNX Runtime, interleaved; None without it."""
     try:
-        import onnxruntime
+        onnxruntime: Any = import_module("onnxruntime")
     except ImportError:
         return None
     options = onnxruntime.SessionOptions()

@@ -13,15 +13,17 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import Any, cast
 
 import numpy as np
 import onnx
 
 import graphopt
 from graphopt.backends import reference
+from graphopt.check import shake
 from graphopt.frontends.onnx import from_proto, to_proto
 from tools import model_inputs, models
 from tools.seeded import seeded
@@ -74,22 +76,15 @@ def difference(got: Any, wanted: Any) -> float:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: float(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list) else value
-
-
-def shake(array: Any) -> Any:
-    """An input with relative noise of 1e-7: what a chaotic model makes of it is its sensitivity."""
-    if array.dtype.kind != "f":
-        return array
-    noise = np.random.default_rng(0).standard_normal(array.shape) * 1e-7
-    return (array * (1 + noise)).astype(array.dtype)
+        return {key: float(item) for key, item in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in cast("Sequence[Any]", value)]
+    return value
 
 
 def runtime(proto: onnx.ModelProto) -> Any:
     """An ONNX Runtime session with its optimizations off."""
-    import onnxruntime
-
+    onnxruntime: Any = import_module("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
@@ -100,7 +95,7 @@ def runtime(proto: onnx.ModelProto) -> Any:
 
 def load_model(name: str) -> onnx.ModelProto:
     """A development model, `light_*` with seeded weights."""
-    proto = onnx.load(models.fetch(name))
+    proto = onnx.load(models.fetch(name))  # pyright: ignore[reportUnknownMemberType]
     return seeded(proto) if name.startswith("light_") else proto
 
 
@@ -134,12 +129,13 @@ def check_model(name: str, level: str = "O2") -> Outcome:
     optimized = graphopt.optimize(graph, level, strict=True)
     result = to_proto(optimized)
     seconds = time.perf_counter() - started
-    onnx.checker.check_model(result, full_check=True)
+    onnx.checker.check_model(result, full_check=True)  # pyright: ignore[reportUnknownMemberType]
     before, after = runtime(original), runtime(result)
     changed = told = sensitivity = 0.0
     for feeds in feeds_of(name, before):
         wanted = before.run(None, feeds)
-        shaken = before.run(None, {key: shake(item) for key, item in feeds.items()})
+        noisy = {key: shake(item, np.random.default_rng(0)) for key, item in feeds.items()}
+        shaken = before.run(None, noisy)
         sensitivity = max(sensitivity, *map(difference, shaken, wanted))
         changed = max(changed, *map(difference, after.run(None, feeds), wanted))
         if name not in OPAQUE:

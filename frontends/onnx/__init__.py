@@ -20,6 +20,7 @@ import onnx
 from graphopt.errors import ModelError, UnsupportedError
 from graphopt.frontends.onnx.build import build_graph
 from graphopt.frontends.onnx.call import items_of
+from graphopt.frontends.onnx.census import Census, census_of_file, census_of_region
 from graphopt.frontends.onnx.emit import Emitter
 from graphopt.frontends.onnx.external import DataFiles, DataWriter, Sink
 from graphopt.frontends.onnx.files import Source, parse, read_source, replacing
@@ -32,7 +33,16 @@ from graphopt.op import OPSET
 from graphopt.records import ModelInfo, Region
 from graphopt.tensor import Tensor
 
-__all__ = ["Saved", "from_proto", "load", "save", "to_proto"]
+__all__ = [
+    "Census",
+    "Saved",
+    "census_of_file",
+    "from_proto",
+    "load",
+    "measure",
+    "save",
+    "to_proto",
+]
 
 MAX_MESSAGE = (1 << 31) - 1
 """The most bytes that a protobuf message may have."""
@@ -44,11 +54,16 @@ ExternalData = Literal["auto", "always", "never"]
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """How a model was written: its versions, who raised the opset, and the file of weights."""
+    """How a model is written: its versions, who raised the opset, what it has, how large it is.
+
+    `data_file` is the file of weights beside it; its bytes are among `bytes`.
+    """
 
     opset: int | None
     ir_version: int
-    raised_by: str = ""
+    raised_by: str
+    census: Census
+    bytes: int
     data_file: Path | None = None
 
 
@@ -81,8 +96,7 @@ def from_proto(
 
 
 def _graph(proto: onnx.ModelProto, files: DataFiles) -> Graph:
-    model = read_model(proto, files)
-    return build_graph(model)
+    return build_graph(read_model(proto, files))
 
 
 def to_proto(graph: Graph, *, opset: int | None = None) -> onnx.ModelProto:
@@ -108,24 +122,60 @@ def save(
     message ("auto"), "always" or "never". Files appear when they are complete. Raises
     UnsupportedError, naming the node, for what ONNX or the wanted opset cannot express.
     """
+    plan = _plan(graph, opset, external_data)
+    if not isinstance(target, str | os.PathLike):
+        if plan.outside:
+            raise UnsupportedError(
+                "external data needs a path: a stream is one file", at=graph.name
+            )
+        content = _serialized(plan.message())
+        target.write(content)
+        return plan.saved(len(content))
+    path = Path(os.path.realpath(target))
+    data_path = path.with_name(f"{path.name}.data") if plan.outside else None
+    with replacing() as create:
+        writer = DataWriter(create(data_path), data_path.name) if data_path else None
+        content = _serialized(plan.message(writer))
+        create(path).write(content)
+    return plan.saved(len(content) + (writer.size if writer else 0), data_path)
+
+
+def measure(
+    graph: Graph, *, opset: int | None = None, external_data: ExternalData = "auto"
+) -> Saved:
+    """What `save` would write, and nothing is written; raises what `save` would raise."""
+    plan = _plan(graph, opset, external_data)
+    if not plan.outside:
+        return plan.saved(plan.message().ByteSize())
+    with Path(os.devnull).open("wb") as nowhere:
+        writer = DataWriter(nowhere, "model.onnx.data")
+        return plan.saved(plan.message(writer).ByteSize() + writer.size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is to be written: the graph as records, what the file says beside it, and where."""
+
+    region: Region
+    info: ModelInfo
+    raised_by: str
+    outside: bool
+
+    def message(self, sink: Sink | None = None) -> onnx.ModelProto:
+        return _message(self.region, self.info, sink)
+
+    def saved(self, size: int, data_file: Path | None = None) -> Saved:
+        census = census_of_region(self.region)
+        versions = self.info.opset(), self.info.ir_version
+        return Saved(*versions, self.raised_by, census, size, data_file)
+
+
+def _plan(graph: Graph, opset: int | None, external_data: ExternalData) -> _Plan:
     region, info, reason = _region(graph, opset)
     outside = external_data == "always"
     if external_data == "auto":
         outside = _estimated_bytes(region) > MAX_MESSAGE
-    if not isinstance(target, str | os.PathLike):
-        if outside:
-            raise UnsupportedError(
-                "external data needs a path: a stream is one file", at=graph.name
-            )
-        target.write(_serialized(_message(region, info, None)))
-        return Saved(info.opset(), info.ir_version, reason)
-    path = Path(os.path.realpath(target))
-    data_path = path.with_name(f"{path.name}.data") if outside else None
-    with replacing() as create:
-        writer = DataWriter(create(data_path), data_path.name) if data_path else None
-        content = _serialized(_message(region, info, writer))
-        create(path).write(content)
-    return Saved(info.opset(), info.ir_version, reason, data_path)
+    return _Plan(region, info, reason, outside)
 
 
 def _region(graph: Graph, opset: int | None) -> tuple[Region, ModelInfo, str]:

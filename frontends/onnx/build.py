@@ -149,7 +149,7 @@ class _Builder:
             try:
                 scope.define(name, value)
             except ModelError as error:
-                raise ModelError(f"node {describe(record)}: {error.message}") from None
+                raise ModelError(f"{_place(record)}: {error.message}") from None
             self.names.append((value, name))
             base = value.inputs[0] if value.op.name == "Out" else value
             if base is not told:
@@ -335,6 +335,12 @@ def _fits(shape: tuple[int, ...], kind: TensorType) -> bool:
         not isinstance(wanted, int) or wanted == size
         for size, wanted in zip(shape, kind.shape, strict=True)
     )
+
+
+def _place(record: Record) -> str:
+    if record.op_type == INITIALIZER and record.domain == "graphopt":
+        return f"initializer {shown(record.name)}"
+    return f"node {describe(record)}"
 
 
 def _reason(record: Record, error: GraphoptError) -> str:

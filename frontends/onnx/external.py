@@ -39,6 +39,11 @@ class DataFiles:
         self.folder = None if folder is None else os.path.realpath(folder)
         self._mapped: dict[str, memoryview] = {}
 
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """The files that were read, as the model calls them."""
+        return tuple(self._mapped)
+
     def read(self, proto: onnx.TensorProto, wanted: int) -> memoryview:
         """The `wanted` bytes that a tensor refers to; raises ModelError when they are not there."""
         entries = [(entry.key, entry.value) for entry in proto.external_data]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx
@@ -102,7 +102,7 @@ def read_model(proto: onnx.ModelProto, files: DataFiles) -> Model:
         function = reader.function(item)
         if functions.setdefault(function.key, function) is not function:
             raise ModelError(f"two functions are called {shown(item.name)}")
-    return Model(info, region, functions)
+    return Model(replace(info, data_files=files.locations), region, functions)
 
 
 def read_opsets(protos: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
@@ -215,7 +215,7 @@ class _Reader:
             _pairs(proto.metadata_props),
         )
         if not op_type:
-            raise ModelError(f"node {describe(record)} has no operator")
+            raise ModelError(f"node {shown(name)} has no operator")
         if record.domain == "graphopt":
             raise ModelError(f"node {describe(record)}: the domain 'graphopt' is reserved")
         if not any(record.outputs):

@@ -21,6 +21,8 @@ TYPED_FIELDS = (
     "double_data",
     "uint64_data",
 )
+MAX_RANK = 64
+"""The most axes that an array may have in NumPy."""
 MAX_DENSIFIED = 1 << 28
 """The most bytes that one sparse tensor may take when its zeros are written out."""
 
@@ -50,6 +52,8 @@ def read_tensor(proto: onnx.TensorProto, files: DataFiles) -> Tensor:
     Raises ModelError, without the tensor's name, when dtype, sizes and data do not fit together.
     """
     dtype, shape = dtype_by_code(proto.data_type), tuple(proto.dims)
+    if len(shape) > MAX_RANK:
+        raise ModelError(f"it has {len(shape)} axes, more than {MAX_RANK}")
     if any(size < 0 for size in shape):
         raise ModelError(f"its shape {list(shape)} has a negative size")
     if proto.HasField("segment"):

@@ -73,18 +73,17 @@ def evaluate(node: Node, operands: Sequence[Array]) -> Array:
     except Exception as error:
         raise ExecutionError(f"{type(error).__name__}: {error}", at=node.label) from error
     if isinstance(made, tuple):
-        return tuple(map(_as_array, made))
+        return tuple(map(_as_array, made))  # pyright: ignore[reportUnknownArgumentType]
     return _as_array(made)
 
 
 def _contiguous(operand: Array) -> Array:
-    if isinstance(operand, np.ndarray) and not operand.flags.c_contiguous:
-        return operand.copy(order="C")
-    return operand
+    strided = isinstance(operand, np.ndarray) and not operand.flags.c_contiguous
+    return operand.copy(order="C") if strided else operand  # pyright: ignore[reportUnknownVariableType]
 
 
 def _as_array(value: Array) -> Array:
-    return np.asarray(value) if isinstance(value, np.generic) else value
+    return np.asarray(value) if isinstance(value, np.generic) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 
 def run_body(body: Body, arguments: Sequence[Array]) -> tuple[Array, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from graphopt import api, check_onnx
 from graphopt.check import CheckResult, Tolerance, Trials, compare, why_unrunnable
 from graphopt.cli.options import Options
+from graphopt.cli.sizes import head_of
 from graphopt.errors import (
     CheckError,
     MissingExtraError,
@@ -115,11 +116,3 @@ def _checks(
     elif why_unrunnable(before):
         raise MissingExtraError("onnxruntime", "check")
     return checks
-
-
-def head_of(source: str | bytes) -> bytes:
-    """The first bytes of a model: of its file, or of its content."""
-    if isinstance(source, bytes):
-        return source[: api.SNIFFED]
-    with Path(source).open("rb") as file:
-        return file.read(api.SNIFFED)

@@ -114,7 +114,7 @@ def _versions() -> dict[str, str]:
 
 def _stripped_model(model: str | None) -> tuple[str, bytes]:
     """(member name, content) of a model without its weights; no content where that fails."""
-    if model is None or model == "-":
+    if model is None or not Path(model).is_file():  # a pipe can be read only once
         return "", b""
     try:
         content = Path(model).read_bytes()

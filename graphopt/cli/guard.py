@@ -20,6 +20,8 @@ from graphopt.errors import (
 )
 
 FINDING = 1
+LONGEST = 1000
+"""The most characters of a message about a model."""
 OURS = (PassError, RewriteError, VerifyError)
 STATUSES: tuple[tuple[int, tuple[type[GraphoptError], ...]], ...] = (
     (FINDING, (CheckError,)),
@@ -47,8 +49,16 @@ def guarded(options: Options, argv: list[str]) -> int:
         if not isinstance(error, GraphoptError) or isinstance(error, OURS):
             return _internal(options, argv, error)
         found = [status for status, kinds in STATUSES if isinstance(error, kinds)]
-        return _tell(options, found[0] if found else UNREADABLE, str(error))
+        message = str(error) if found else one_line(str(error))
+        return _tell(options, found[0] if found else UNREADABLE, message)
     return status
+
+
+def one_line(message: str) -> str:
+    """A message with what a hostile model put into it: no control characters, not too long."""
+    if len(message) > LONGEST:
+        message = f"{message[: LONGEST - 100]}…{message[-99:]}"
+    return "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in message)
 
 
 def _tell(options: Options, status: int, message: str) -> int:

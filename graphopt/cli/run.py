@@ -6,20 +6,23 @@ import json
 import os
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from graphopt import api
 from graphopt.cli.options import PROGRAM, Options
-from graphopt.cli.summary import Outcome, facts_of, print_table
+from graphopt.cli.sizes import Facts, facts_of_graph, facts_of_saved, facts_of_source
+from graphopt.cli.summary import Outcome, print_table
 from graphopt.cli.terminal import Progress, ShowChanges, is_terminal
-from graphopt.errors import ModelError, UsageError
+from graphopt.errors import GraphoptError, ModelError, UnsupportedError, UsageError
 from graphopt.graph import Graph
 from graphopt.pipeline import Budget, Listener
 from graphopt.pipeline_text import print_pipeline
 from graphopt.report import Report
 from graphopt.specialize import specialize
+
+if TYPE_CHECKING:
+    from graphopt.frontends.onnx import Saved
 
 External = Literal["auto", "never", "always"]
 
@@ -47,8 +50,9 @@ def optimize(options: Options) -> int:
     disabled = api.checked_globs(options.disable)
     with Progress(sys.stderr, shown=not options.quiet and is_terminal(sys.stderr)) as progress:
         progress.stage = f"load {model}"
-        source = sys.stdin.buffer.read() if model == "-" else model
-        before = specialize(load(source), dict(options.dim), dict(options.shape))
+        source = source_of(model)
+        loaded = load(source, "<stdin>" if model == "-" else model)
+        before = specialize(loaded, dict(options.dim), dict(options.shape))
         listeners: list[Listener] = [progress]
         if options.print_ir_after_change:
             listeners.append(ShowChanges(sys.stderr))
@@ -61,11 +65,12 @@ def optimize(options: Options) -> int:
             budget=budget,
             listeners=listeners,
         )
+        facts = facts_of_source(source, loaded)
         outcome = Outcome(
             model,
             options.output,
-            facts_of(before, _size_of(source)),
-            facts_of(after, None),
+            facts,
+            facts,
             after.report or Report(),
             print_pipeline(pipeline),
             options.math,
@@ -73,26 +78,30 @@ def optimize(options: Options) -> int:
         if options.check:
             progress.stage = "check"
             _check(options, source, before, after, outcome)
-        if options.output is not None:
-            progress.stage = f"write {options.output}"
-            try:
-                write(after, options, options.output, outcome)
-            except BrokenPipeError:
-                raise
-            except OSError as error:  # its own name for the file is that of a temporary one
-                raise ModelError(
-                    f"cannot be written: {error.strerror}", at=options.output
-                ) from error
+        progress.stage = f"write {options.output}" if options.output else "measure"
+        outcome.after = finish(after, options, outcome.notes)
     outcome.seconds = time.monotonic() - started
     tell(outcome, options)
     return 0
 
 
-def load(source: str | bytes) -> Graph:
-    """The graph of a model; raises ModelError naming the file."""
-    if isinstance(source, str) and Path(source).is_dir():
-        raise ModelError("this is a folder, not a model", at=source)
-    return api.load(source)
+def source_of(model: str) -> str | bytes:
+    """A model's path; the content of what can be read only once."""
+    if model == "-":
+        return sys.stdin.buffer.read()
+    path = Path(model)
+    if path.is_dir():
+        raise ModelError("this is a folder, not a model", at=model)
+    return path.read_bytes() if path.exists() and not path.is_file() else model
+
+
+def load(source: str | bytes, name: str) -> Graph:
+    """The graph of a model; raises ModelError or TextError naming the file."""
+    try:
+        return api.load(source)
+    except GraphoptError as error:
+        error.at = error.at.replace("<bytes>", name, 1)
+        raise
 
 
 def _check(
@@ -136,30 +145,51 @@ def _check_opset(opset: int | None) -> None:
             raise UsageError(f"--opset {opset} is not one of {OLDEST_OPSET} to {OPSET}")
 
 
-def write(graph: Graph, options: Options, output: str, outcome: Outcome) -> None:
-    """Write a graph as the options say, and note how."""
+def finish(graph: Graph, options: Options, notes: list[str]) -> Facts:
+    """Write a graph where the options say; what is in the result, or would be if it were written.
+
+    Raises ModelError when the output cannot be written, UnsupportedError when ONNX cannot express
+    the graph and it was to.
+    """
+    saved = None
+    if options.output is not None:
+        try:
+            saved = write(graph, options, options.output)
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # its own name for the file is that of a temporary one
+            raise ModelError(f"cannot be written: {error.strerror}", at=options.output) from error
+    as_text = options.output is not None and saved is None
+    if saved is None:
+        from graphopt.frontends.onnx import measure
+
+        try:
+            saved = measure(
+                graph, opset=options.opset, external_data=cast(External, options.external_data)
+            )
+        except UnsupportedError as error:
+            if not as_text:
+                notes.append(f"it cannot be written as ONNX: {error}")
+            return facts_of_graph(graph)
+    if saved.raised_by and not as_text:
+        notes.append(f"opset {saved.opset} is needed by {saved.raised_by}")
+    return facts_of_saved(saved, as_text=as_text)
+
+
+def write(graph: Graph, options: Options, output: str) -> Saved | None:
+    """Write a graph as the options say; how it was written as ONNX, None as text."""
     external = cast(External, options.external_data)
     target = sys.stdout.buffer if output == "-" else output
+    saved = None
     if output == "-" and options.text:
         from graphopt.text import print_graph
 
         sys.stdout.buffer.write(print_graph(graph).encode())
     else:
         saved = api.save(graph, target, opset=options.opset, external_data=external)
-        if saved is not None and saved.raised_by:
-            outcome.notes.append(f"opset {saved.opset} is needed by {saved.raised_by}")
     if output == "-":
         sys.stdout.buffer.flush()
-    elif not output.endswith(".gir"):  # the size of a text says nothing beside that of a model
-        outcome.after = replace(outcome.after, bytes=_size_of(output))
-
-
-def _size_of(source: str | bytes) -> int:
-    """The bytes of a model, with those of the weights that `save` puts beside it."""
-    if isinstance(source, bytes):
-        return len(source)
-    beside = Path(f"{source}.data")
-    return Path(source).stat().st_size + (beside.stat().st_size if beside.is_file() else 0)
+    return saved
 
 
 def tell(outcome: Outcome, options: Options) -> None:

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TextIO
 
 from graphopt.check import CheckResult
+from graphopt.cli.sizes import Facts
 from graphopt.cli.terminal import is_terminal
-from graphopt.graph import Graph, operations
 from graphopt.report import Report
-from graphopt.verify import all_nodes
 
 SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Facts:
-    """The size of a model: nodes by operator, bytes of its parameters and of its files."""
-
-    ops: Mapping[str, int]
-    params_bytes: int
-    bytes: int | None = None
-
-    @property
-    def nodes(self) -> int:
-        return sum(self.ops.values())
-
-
-def facts_of(graph: Graph, size: int | None) -> Facts:
-    """The facts of a graph whose files take `size` bytes; equal bodies count once."""
-    nodes = list(all_nodes(graph.roots))
-    ops = Counter(repr(node.op) for node in operations(nodes))
-    tensors = {node.constant for node in nodes} | set(graph.defaults.values())
-    params = sum(tensor.nbytes for tensor in tensors if tensor is not None)
-    return Facts(dict(ops.most_common()), params, size)
 
 
 @dataclass

@@ -175,8 +175,10 @@ def is_filled_with(node: Node, number: float | bool) -> bool:
 
 def build(pattern: Any, bound: Bindings) -> Node:
     """The node that the right side of a rule stands for under bindings."""
+    made: Node
     if isinstance(pattern, Var):
-        return bound[pattern.name]
+        made = bound[pattern.name]
+        return made
     if isinstance(pattern, Apply):
         operands: list[Node | None] = []
         for operand in pattern.operands:
@@ -190,7 +192,8 @@ def build(pattern: Any, bound: Bindings) -> Node:
                 attrs |= bound[value.name]
             else:
                 attrs[name] = bound[value.name] if isinstance(value, Var) else value
-        return pattern.op(*operands, **attrs)
+        made = pattern.op(*operands, **attrs)
+        return made
     if isinstance(pattern, Node):
         return pattern
     raise RewriteError(f"{pattern!r} cannot stand on a right side; use a function for constants")
@@ -203,4 +206,4 @@ def variables(pattern: Any) -> set[str]:
     if not isinstance(pattern, Apply):
         return set()
     parts = (*pattern.operands, *pattern.attrs.values())
-    return set().union(*map(variables, parts)) if parts else set()
+    return set[str]().union(*map(variables, parts))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 from inspect import signature
-from typing import Any
+from typing import Any, Concatenate, TypeVar
 
 from graphopt.errors import RewriteError
 from graphopt.ir import Node
@@ -61,7 +61,19 @@ class Math(IntEnum):
         return self is Math.FAST or soundness is not Soundness.FAST
 
 
-Side = Any
+T = TypeVar("T")
+Function = (
+    Callable[[Any], T]
+    | Callable[[Any, Any], T]
+    | Callable[[Any, Any, Any], T]
+    | Callable[[Any, Any, Any, Any], T]
+    | Callable[Concatenate[Any, Any, Any, Any, Any, ...], T]
+)
+"""A function of some variables of a rule, by its parameters' names; it may be a lambda of five.
+
+So many are spelled out because a checker knows nothing of a lambda's parameters by `...`.
+"""
+Side = Apply | Var | Node | Function[Node | None]
 Example = Callable[[], Node]
 
 
@@ -72,17 +84,17 @@ class Rule:
     `right` is a pattern, or a function of some of the variables (by its parameters' names; `root`
     is the matched node) that returns a node, or None to decline. `when` is the legality guard: a
     function of the same kind over facts of values. `worth` is the profitability guard, which may
-    ask for `uses`, a function from a node to the number of its uses. `unobserved` proves, for
-    a rule of class VALUE, that the difference cannot be seen here. `fires` makes an example to which the
-    rule applies and `misses` one that looks like it and to which it must not.
+    ask for `uses`, a function from a node to the number of its uses. `unobserved` proves, for a
+    rule of class VALUE, that the difference cannot be seen here. `fires` makes an example to which
+    the rule applies and `misses` one that looks like it and to which it must not.
     """
 
     name: str
     left: Apply
     right: Side
-    when: Callable[..., bool] | None = None
-    worth: Callable[..., bool] | None = None
-    unobserved: Callable[..., bool] | None = None
+    when: Function[bool] | None = None
+    worth: Function[bool] | None = None
+    unobserved: Function[bool] | None = None
     fires: Example | None = None
     misses: Example | None = None
     soundness: Soundness = Soundness.EXACT
@@ -102,10 +114,8 @@ class Rule:
     @cached_property
     def _wanted(self) -> dict[Any, tuple[str, ...]]:
         """The parameters' names of the rule's functions."""
-        functions = [self.when, self.worth, self.unobserved]
-        if callable(self.right) and not isinstance(self.right, Apply | Var):
-            functions.append(self.right)
-        return {f: tuple(signature(f).parameters) for f in functions if f is not None}
+        functions = (self.when, self.worth, self.unobserved, self.right)
+        return {f: tuple(signature(f).parameters) for f in functions if callable(f)}
 
     def check(self) -> None:
         """Raise RewriteError when a function or the right side asks for an unknown variable."""
@@ -136,9 +146,10 @@ class Rule:
         return self.worth is None or self._call(self.worth, bound)
 
     def _right(self, bound: Bindings) -> Node | None:
-        if self.right in self._wanted if callable(self.right) else False:
-            return self._call(self.right, bound)
-        return build(self.right, bound)
+        if not callable(self.right):
+            return build(self.right, bound)
+        made: Node | None = self._call(self.right, bound)
+        return made
 
     def _call(self, function: Callable[..., Any], bound: Bindings) -> Any:
         return function(*(bound[name] for name in self._wanted[function]))

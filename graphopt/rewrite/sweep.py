@@ -42,12 +42,12 @@ class Sweep:
     rewriter: Rewriter
     tick: Callable[[], None] = _nothing
     fuel: int | None = None
-    memo: dict[Node, Node] = field(default_factory=dict)
-    derivations: dict[Node, Derivation] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-    _forward: dict[Node, Node] = field(default_factory=dict)
-    _depth: dict[Node, int] = field(default_factory=dict)
-    _bodies: dict[Body, Body] = field(default_factory=dict)
+    memo: dict[Node, Node] = field(default_factory=dict[Node, Node])
+    derivations: dict[Node, Derivation] = field(default_factory=dict[Node, Derivation])
+    counts: Counter[str] = field(default_factory=Counter[str])
+    _forward: dict[Node, Node] = field(default_factory=dict[Node, Node])
+    _depth: dict[Node, int] = field(default_factory=dict[Node, int])
+    _bodies: dict[Body, Body] = field(default_factory=dict[Body, Body])
 
     def run(self, roots: tuple[Node, ...]) -> tuple[Node, ...]:
         """The rewritten roots."""
