@@ -46,13 +46,13 @@ coverage: $(STAMP) ## run the tests in one process and show the lines they miss
 	$(PY) -m coverage report
 
 demo: $(STAMP) ## show what graphopt does, on a small model
-	$(PY) tools/demo.py
+	$(PY) -m tools.demo
 
 zoo: $(STAMP) ## optimize and check every real model, in a table
-	$(PY) tools/zoo.py
+	$(PY) -m tools.zoo
 
 bench: $(STAMP) ## measure optimizing and running times
-	$(PY) tools/bench.py
+	$(PY) -m tools.bench
 
 fuzz: $(STAMP) ## run the generated-program tests at full size
 	GRAPHOPT_FULL=1 $(PY) -m pytest -n $(JOBS) -m fuzz

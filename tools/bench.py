@@ -1,7 +1,7 @@
 """Measure graphopt beside its peers: nodes, bytes and CPU seconds of load + optimize + save.
 
-    python tools/bench.py [--peers PYTHON] [--rounds 3] [MODEL...]
-    python tools/bench.py --scale
+    python -m tools.bench [--peers PYTHON] [--rounds 3] [MODEL...]
+    python -m tools.bench --scale
 
 Each run is a process of its own; the CPU time counts from after the imports. Runs are interleaved
 and medians are shown. Peers (onnxslim, onnxsim, ONNX Runtime's offline optimizer at EXTENDED) run

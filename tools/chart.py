@@ -1,7 +1,7 @@
 """Draw the README's picture from the table that `tools/bench.py` prints.
 
-    python tools/bench.py --peers PYTHON | tee table.md
-    python tools/chart.py < table.md > tools/readme.svg
+    python -m tools.bench --peers PYTHON | tee table.md
+    python -m tools.chart < table.md > tools/readme.svg
 
 Three groups of bars, one bar a tool: CPU time, operators left and bytes written, each as the
 geometric mean over the models that graphopt and the tool both handled, relative to graphopt.

@@ -1,6 +1,6 @@
 """Check what ships: build the wheel, install it alone, import every module, check its types.
 
-    python tools/check_wheel.py
+    python -m tools.check_wheel
 
 The wheel is built from the source distribution, so nothing that lies about in the checkout can get
 into it; it is left in dist/. The environment is clean: a module that needs an extra, or a file that

