@@ -21,7 +21,7 @@ from graphopt.graph import Graph
 from graphopt.refine import signature_refines
 from graphopt.report import PassRecord, Report
 from graphopt.rewrite.rule import Math, RuleSet
-from graphopt.rewrite.sweep import Rewriter, rewriter_of, sweep, use_counter
+from graphopt.rewrite.sweep import Rewriter, Uses, rewriter_of, sweep
 from graphopt.verify import verify_structure
 
 
@@ -76,7 +76,8 @@ class Context:
     """What a pass may ask of the run that it is part of.
 
     `math` says which classes of rules are admitted, `disabled` are globs over the names of passes
-    and rules, `grow_bytes` bounds by how much folding may enlarge the constants of a whole run.
+    and rules. `grown` is by how many bytes folding has enlarged the constants so far, in the whole
+    run of the pipeline; folding bounds it.
     """
 
     math: Math = Math.DEFAULT
@@ -85,6 +86,7 @@ class Context:
     listeners: Sequence[Listener] = ()
     records: list[PassRecord] = field(default_factory=list[PassRecord])
     strict: bool = False
+    grown: int = 0
     _counts: Counter[str] = field(default_factory=Counter[str])
     _deadline: float = float("inf")
     _resident: int = 0
@@ -107,16 +109,16 @@ class Context:
         if resident_bytes() - self._resident > self.budget.bytes:
             raise _SpentError(f"out of its memory budget of {self.budget.bytes} bytes")
 
-    def sweep(self, graph: Graph, rewriter: Rewriter) -> Graph:
+    def sweep(self, graph: Graph, rewriter: Rewriter, uses: Uses | None = None) -> Graph:
         """The graph after one sweep of a rewriter, its rewrites counted."""
-        swept, state = sweep(graph, rewriter, tick=self.tick)
+        swept, state = sweep(graph, rewriter, tick=self.tick, uses=uses)
         self._counts.update(state.counts)
         return swept
 
     def rewrite(self, graph: Graph, rules: RuleSet) -> Graph:
         """The graph after one sweep of a rule set."""
-        counter = use_counter(graph.roots)
-        return self.sweep(graph, rewriter_of(rules, self.math, self.enabled, counter))
+        uses = Uses(graph.roots)
+        return self.sweep(graph, rewriter_of(rules, self.math, self.enabled, uses), uses)
 
     def apply(self, pass_: Pass, graph: Graph) -> Graph:
         """The graph after one pass: verified, or as it was if the pass failed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, ClassVar
@@ -12,22 +11,31 @@ from graphopt.errors import GraphoptError
 from graphopt.graph import Graph
 from graphopt.ir import Node, types_of, walk
 from graphopt.pipeline import Context, Pass
-from graphopt.rewrite.sweep import use_counter
+from graphopt.rewrite.sweep import Uses
 from graphopt.structural import constant
 from graphopt.tensor import Tensor, file_bytes
 from graphopt.types import TensorType, Type
 
 BOUNDED = frozenset({"NonZero", "Unique", "Compress"})
 """Ops whose result is no larger than a multiple of their input, though its size is not known."""
+WINDOWS = ("pads", "dilations", "kernel_shape", "strides", "size")
+"""Attributes by which an op may need more room than its inputs and outputs take."""
 NEVER = frozenset({"Input", "Bound", "Constant", "Absent", "State", "Out", "Barrier", "Refine"})
+
+
+MAX_DENSE = 1 << 26
+"""The most bytes that splats may take while a node is evaluated, when their elements are made."""
+POINTER = 8
+"""The least bytes that a string takes while it is in memory."""
 
 
 @dataclass(frozen=True)
 class FoldConstants(Pass):
     """Evaluate nodes whose inputs are constants, and shapes as far as they are known.
 
-    The constants of the graph grow by `max_bytes` at the most over all folds of a run; a splat (all
-    elements the same) counts one element. One fold takes at most `max_work` multiply-adds.
+    The constants of the graph grow by `max_bytes` at the most in a whole run of a pipeline; a
+    splat (all elements the same) counts one element. One fold takes `max_work` multiply-adds at
+    the most.
 
     Given:   %0 = const [1, 2]; %1 = const [3, 4]; %2 = Add(%0, %1)      Result:   %2 = const [4, 6]
     """
@@ -37,32 +45,32 @@ class FoldConstants(Pass):
     max_work: int = 1 << 31
 
     def run(self, graph: Graph, context: Context) -> Graph:
-        return context.sweep(graph, _Folder(self, use_counter(graph.roots)))
+        uses = Uses(graph.roots)
+        return context.sweep(graph, _Folder(self, context, uses), uses)
 
 
 @dataclass
 class _Folder:
-    """The rewriter: `grown` is by how many bytes constants have grown so far."""
+    """The rewriter. `results` are the outputs of nodes that were run."""
 
     options: FoldConstants
-    uses: Any
-    grown: int = 0
-    made_uses: Counter[Node] = field(default_factory=Counter[Node])
+    context: Context
+    uses: Uses
     results: dict[Node, tuple[Any, ...]] = field(default_factory=dict[Node, tuple[Any, ...]])
 
     def __call__(self, node: Node) -> tuple[Node, str] | None:
         if node.op.name == "Out":
-            found = self._fold(node.inputs[0], node.attrs["index"], node)
+            found = self._fold(node.inputs[0], node.attrs["index"])
         elif node.op.name in NEVER or type(node.derived_type) is not TensorType:
             return None
         else:
             known = materialized(node)
             if known is not None:
                 return known, "fold.known"
-            found = self._fold(node, 0, node)
+            found = self._fold(node, 0)
         return None if found is None else (found, "fold.constant")
 
-    def _fold(self, source: Node, index: int, user: Node) -> Node | None:
+    def _fold(self, source: Node, index: int) -> Node | None:
         facts = source.op.facts
         if source.op.name in NEVER or facts.opaque or facts.mutates:
             return None
@@ -71,13 +79,11 @@ class _Folder:
         if source.op.has_bodies:
             return None  # the rules on If take these
         tensor = splat_result(source)
-        if tensor is None and self._affords(predicted_bytes(source, index), source, user):
+        if tensor is None and self._affords(predicted_bytes(source, index), source):
             tensor = self._evaluated(source, index)
-        if tensor is None or not self._affords(tensor.stored_bytes, source, user, spend=True):
+        if tensor is None or not self._affords(tensor.stored_bytes, source, spend=True):
             return None
-        made = constant(tensor)
-        self.made_uses[made] += self.uses(user)
-        return made
+        return constant(tensor)
 
     def _evaluated(self, source: Node, index: int) -> Tensor | None:
         if source not in self.results:
@@ -100,7 +106,10 @@ class _Folder:
 
     def _small(self, source: Node) -> bool:
         """Whether evaluating is affordable, told by the types before anything is computed."""
-        sizes = [i.constant.size for i in source.inputs if i.constant is not None]
+        held = [item.constant for item in source.inputs if item.constant is not None]
+        if sum(tensor.nbytes for tensor in held if tensor.is_splat) > MAX_DENSE:
+            return False
+        sizes = [tensor.size for tensor in held]
         if source.op.name in BOUNDED:
             return sum(sizes) * 8 <= self.options.max_bytes
         output = sum(filter(None, map(static_size, types_of(source))))
@@ -108,25 +117,31 @@ class _Folder:
             return False
         if source.op.facts.elementwise or source.op.facts.moves:
             return output <= self.options.max_work
-        return prod([float(size) for size in (*sizes, output)]) ** 0.5 <= self.options.max_work
+        work = prod([float(size) for size in (*sizes, output)]) ** 0.5
+        return work * window(source) <= self.options.max_work
 
-    def _affords(
-        self, stored: int | None, source: Node, user: Node, *, spend: bool = False
-    ) -> bool:
+    def _affords(self, stored: int | None, source: Node, *, spend: bool = False) -> bool:
         """Whether the constants may grow by `stored` bytes, less those that become needless."""
         if stored is None:
             return False
         freed = 0
         for item in set(source.inputs):
             held = item.constant
-            if held is not None and (self.made_uses.get(item) or self.uses(item)) <= 1:
+            if held is not None and self.uses(item) <= 1:
                 freed += held.stored_bytes
         growth = stored - freed
-        if growth > 0 and self.grown + growth > self.options.max_bytes:
+        if growth > 0 and self.context.grown + growth > self.options.max_bytes:
             return False
         if spend:
-            self.grown += growth
+            self.context.grown += growth
         return True
+
+
+def window(node: Node) -> float:
+    """A bound of how many elements of an input one element of the result may be made of."""
+    given = [node.attrs.get(name) for name in WINDOWS]
+    lists = [item if isinstance(item, tuple) else (item or 0,) for item in given]
+    return prod([1.0 + abs(size) for sizes in lists for size in sizes if isinstance(size, int)])
 
 
 def predicted_bytes(source: Node, index: int) -> int | None:
@@ -135,9 +150,9 @@ def predicted_bytes(source: Node, index: int) -> int | None:
     if source.op.name in BOUNDED:
         return 0  # no larger than its input, a constant; what it takes is counted when it is there
     size = static_size(kind)
-    return (
-        file_bytes(kind.dtype, size) if size is not None and isinstance(kind, TensorType) else None
-    )
+    if size is None or not isinstance(kind, TensorType):
+        return None
+    return file_bytes(kind.dtype, size) if kind.dtype.bits else size * POINTER
 
 
 def static_size(kind: Type) -> int | None:
@@ -202,7 +217,7 @@ class DedupConstants(Pass):
         groups: dict[Any, list[Node]] = {}
         for node in walk(graph.roots):
             tensor = node.constant
-            if tensor is not None:
+            if tensor is not None and not tensor.is_splat:  # equal splats are one already
                 groups.setdefault((tensor.dtype, tensor.shape), []).append(node)
         first: dict[bytes, Node] = {}
         into: dict[Node, Node] = {}

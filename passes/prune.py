@@ -12,6 +12,7 @@ from functools import partial
 from typing import ClassVar
 
 from graphopt.body import Body
+from graphopt.errors import TypeRuleError
 from graphopt.graph import Graph
 from graphopt.ir import Node, walk
 from graphopt.pipeline import Context, Pass
@@ -78,7 +79,10 @@ def trim_outputs(node: Node, highest: Mapping[Node, int]) -> Node | None:
         return None
     if source.op.arguments(source.attrs)["outputs"] <= last + 1:
         return None
-    trimmed = source.op(*_operands(source), **{**source.attrs, "outputs": last + 1})
+    try:
+        trimmed = source.op(*_operands(source), **{**source.attrs, "outputs": last + 1})
+    except TypeRuleError:  # such as TopK: it always has all
+        return None
     return trimmed if last == 0 else out(trimmed, node.attrs["index"])
 
 

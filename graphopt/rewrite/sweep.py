@@ -8,14 +8,14 @@ it replaces: the sweep checks, so no rule repeats it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphopt.body import Body
+from graphopt.body import Body, all_nodes
 from graphopt.errors import GraphoptError, RewriteError
 from graphopt.graph import Graph
-from graphopt.ir import Node, walk
+from graphopt.ir import Node
 from graphopt.records import Derivation
 from graphopt.refine import refines
 from graphopt.rewrite.rule import Math, RuleSet
@@ -37,10 +37,12 @@ class Sweep:
 
     `memo` maps every visited value to what it became; `derivations` says by which rule. `tick` is
     called now and then and raises when a budget is spent. `fuel` bounds the number of rewrites.
+    `uses` is told what each value became, for rewriters that ask it.
     """
 
     rewriter: Rewriter
     tick: Callable[[], None] = _nothing
+    uses: Uses | None = None
     fuel: int | None = None
     memo: dict[Node, Node] = field(default_factory=dict[Node, Node])
     derivations: dict[Node, Derivation] = field(default_factory=dict[Node, Derivation])
@@ -65,7 +67,7 @@ class Sweep:
                 continue
             ahead = self._forward.get(node)
             if ahead is not None and ahead in memo:
-                memo[node] = memo[ahead]
+                self._settle(node, memo[ahead])
                 stack.pop()
                 continue
             pending = [item for item in node.inputs if item not in memo]
@@ -77,12 +79,18 @@ class Sweep:
                 self.tick()
             made = self._step(node)
             if made is node or made in memo:
-                memo[node] = memo.get(made, node)
+                self._settle(node, memo.get(made, node))
                 stack.pop()
             else:
                 self._count_chain(node, made)
                 self._forward[node] = made
                 stack.append(made)
+
+    def _settle(self, node: Node, made: Node) -> None:
+        """Note what a node has become."""
+        self.memo[node] = made
+        if self.uses is not None and made is not node:
+            self.uses.became(node, made)
 
     def _step(self, node: Node) -> Node:
         """One step for a node whose inputs are done: over its new inputs, or by a rule."""
@@ -170,18 +178,26 @@ def rewriter_of(
     return rewrite
 
 
-def use_counter(roots: tuple[Node, ...]) -> Callable[[Node], int]:
-    """A function that counts a node's uses under the roots; 1 for one that came later."""
-    counts: Counter[Node] = Counter()
-    counted = False
+class Uses:
+    """How often each value is used under some roots, in bodies too.
 
-    def count(node: Node) -> int:
-        nonlocal counted
-        if not counted:
-            counted = True
-            counts.update(roots)
-            for user in walk(roots):
-                counts.update(user.inputs)
-        return counts.get(node, 1)
+    A sweep tells it what became of each value, so that a rewritten value has the uses of what it
+    stands for: profitable for one use, a rule would otherwise copy a node that has several.
+    """
 
-    return count
+    def __init__(self, roots: Iterable[Node]) -> None:
+        roots = tuple(roots)
+        self._counts: Counter[Node] = Counter(roots)
+        for user in all_nodes(roots):
+            self._counts.update(user.inputs)
+            for _, body in user.bodies:
+                self._counts.update(body.outputs)
+
+    def __call__(self, node: Node) -> int:
+        """The number of uses; 1 for a value that a rule has just made."""
+        return self._counts.get(node) or 1
+
+    def became(self, old: Node, new: Node) -> None:
+        """Note that `new` stands where `old` did."""
+        if old in self._counts:
+            self._counts[new] += self._counts[old]

@@ -15,7 +15,7 @@ from graphopt.ir import Node
 from graphopt.op import Array, Xp, op
 from graphopt.records import Record, Tables
 from graphopt.rewrite.rule import Equations, Math, Rule, RuleSet, Soundness, Value, rules
-from graphopt.rewrite.sweep import MAX_CHAIN, Rewriter, Sweep, rewriter_of, sweep, use_counter
+from graphopt.rewrite.sweep import MAX_CHAIN, Rewriter, Sweep, Uses, rewriter_of, sweep
 from graphopt.structural import constant
 from graphopt.types import DType, Type
 from tests.toy import add, floats, forget, graph_of, neg, scale, sub
@@ -31,7 +31,7 @@ def toy(x: Value, y: Value) -> Equations:
 
 
 def rewriter(rule_set: RuleSet, graph: Graph, math: Math = Math.DEFAULT) -> Rewriter:
-    return rewriter_of(rule_set, math, lambda name: True, use_counter(graph.roots))
+    return rewriter_of(rule_set, math, lambda name: True, Uses(graph.roots))
 
 
 def swept(rule_set: RuleSet, *outputs: Node) -> tuple[Graph, Sweep]:
@@ -272,8 +272,21 @@ def test_unknown_variable_in_a_guard_is_refused() -> None:
             yield Rule("r", neg(x), y)
 
 
-def test_use_counter_counts_roots_and_operands() -> None:
-    uses = use_counter((add(A, A), neg(A)))
+def test_uses_follow_a_value_that_is_rewritten() -> None:
+    shared = neg(neg(A))
+    graph = graph_of(add(shared, B), add(B, shared), inputs=(A, B))
+    uses = Uses(graph.roots)
+    double = add(A, A)
+
+    def rewrite(node: Node) -> tuple[Node, str] | None:
+        return (double, "r") if node is shared else None
+
+    sweep(graph, rewrite, uses=uses)
+    assert uses(double) == 2, "a new value has the uses of the one that it stands for"
+
+
+def test_uses_counts_roots_and_operands() -> None:
+    uses = Uses((add(A, A), neg(A)))
     assert uses(A) == 3
     assert uses(neg(A)) == 1
     assert uses(neg(neg(B))) == 1

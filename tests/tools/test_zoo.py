@@ -1,0 +1,51 @@
+"""A slice of the zoo, on models that ship with onnx; and that its checks catch planted faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from graphopt.ops.conv import conv
+from graphopt.passes import affine
+from tools.seeded import seeded
+from tools.zoo import Outcome, check_proto
+
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+
+
+def outcome(name: str) -> Outcome:
+    """What a model with seeded weights shows."""
+    model = onnx.load(LIGHT / f"{name}.onnx")  # pyright: ignore[reportUnknownMemberType]
+    return check_proto(name, seeded(model))
+
+
+@pytest.mark.parametrize(("name", "left"), [("light_squeezenet", 65), ("light_shufflenet", 154)])
+def test_results_are_those_of_the_original(name: str, left: int) -> None:
+    seen = outcome(name)
+    assert seen.passed
+    assert seen.against_original > 0.0 or name == "light_squeezenet", "weights were folded"
+    assert seen.nodes[1] <= left
+
+
+def test_a_fault_in_a_kernel_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = conv.kernel
+
+    def wrong(*operands: Any, **attributes: Any) -> Any:
+        return right(*operands, **attributes) * 1.001
+
+    monkeypatch.setattr(conv, "kernel", wrong)
+    assert not outcome("light_squeezenet").passed
+
+
+def test_a_fault_in_a_rule_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = affine.normalizer
+
+    def wrong(*statistics: Any) -> Any:
+        factor, shift = right(*statistics)
+        return factor, shift * 1.01
+
+    monkeypatch.setattr(affine, "normalizer", wrong)
+    assert not outcome("light_shufflenet").passed
