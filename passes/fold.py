@@ -7,11 +7,12 @@ from math import prod
 from typing import Any, ClassVar
 
 from graphopt.backends.reference import evaluate
+from graphopt.body import all_nodes
 from graphopt.errors import GraphoptError
 from graphopt.graph import Graph
 from graphopt.ir import Node, types_of, walk
 from graphopt.pipeline import Context, Pass
-from graphopt.rewrite.sweep import Uses
+from graphopt.rewrite.sweep import Uses, sweep
 from graphopt.structural import constant
 from graphopt.tensor import Tensor, file_bytes
 from graphopt.types import TensorType, Type
@@ -45,8 +46,23 @@ class FoldConstants(Pass):
     max_work: int = 1 << 31
 
     def run(self, graph: Graph, context: Context) -> Graph:
-        uses = Uses(graph.roots)
-        return context.sweep(graph, _Folder(self, context, uses), uses)
+        """First with hope: a constant frees its bytes a share at each use that is folded.
+
+        Where a use stays, that was too much: what counts is how much the constants really grew, and
+        past the bound it is done again, trusting only what a fold frees for certain.
+        """
+        before = constant_bytes(graph)
+        for hopeful in (True, False):
+            uses = Uses(graph.roots)
+            folder = _Folder(self, uses, context.grown, hopeful)
+            folded, swept = sweep(graph, folder, tick=context.tick, uses=uses)
+            growth = constant_bytes(folded) - before
+            if folded is graph or context.grown + growth <= self.max_bytes:
+                break
+        context.grown += growth
+        for rule, times in swept.counts.items():
+            context.count(rule, times)
+        return folded
 
 
 @dataclass
@@ -54,8 +70,9 @@ class _Folder:
     """The rewriter. `results` are the outputs of nodes that were run."""
 
     options: FoldConstants
-    context: Context
     uses: Uses
+    grown: float
+    hopeful: bool
     results: dict[Node, tuple[Any, ...]] = field(default_factory=dict[Node, tuple[Any, ...]])
 
     def __call__(self, node: Node) -> tuple[Node, str] | None:
@@ -124,17 +141,19 @@ class _Folder:
         """Whether the constants may grow by `stored` bytes, less those that become needless."""
         if stored is None:
             return False
-        freed = 0
-        for item in set(source.inputs):
-            held = item.constant
-            if held is not None and self.uses(item) <= 1:
-                freed += held.stored_bytes
-        growth = stored - freed
-        if growth > 0 and self.context.grown + growth > self.options.max_bytes:
+        growth = stored - sum(map(self._freed, set(source.inputs)))
+        if growth > 0 and self.grown + growth > self.options.max_bytes:
             return False
         if spend:
-            self.context.grown += growth
+            self.grown += growth
         return True
+
+    def _freed(self, item: Node) -> float:
+        """The bytes that one use less of a constant frees, or may."""
+        held, uses = item.constant, self.uses(item)
+        if held is None or (uses > 1 and not self.hopeful):
+            return 0
+        return held.stored_bytes / uses
 
 
 def window(node: Node) -> float:
@@ -142,6 +161,12 @@ def window(node: Node) -> float:
     given = [node.attrs.get(name) for name in WINDOWS]
     lists = [item if isinstance(item, tuple) else (item or 0,) for item in given]
     return prod([1.0 + abs(size) for sizes in lists for size in sizes if isinstance(size, int)])
+
+
+def constant_bytes(graph: Graph) -> int:
+    """The bytes that the constants of a graph and its bodies take."""
+    held = (node.constant for node in all_nodes(graph.roots))
+    return sum(tensor.stored_bytes for tensor in held if tensor is not None)
 
 
 def predicted_bytes(source: Node, index: int) -> int | None:
@@ -218,7 +243,8 @@ class DedupConstants(Pass):
         for node in walk(graph.roots):
             tensor = node.constant
             if tensor is not None and not tensor.is_splat:  # equal splats are one already
-                groups.setdefault((tensor.dtype, tensor.shape), []).append(node)
+                alike = (tensor.dtype, tensor.shape, tensor.sketch())
+                groups.setdefault(alike, []).append(node)
         first: dict[bytes, Node] = {}
         into: dict[Node, Node] = {}
         for group in groups.values():

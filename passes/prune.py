@@ -16,7 +16,7 @@ from graphopt.errors import TypeRuleError
 from graphopt.graph import Graph
 from graphopt.ir import Node, walk
 from graphopt.pipeline import Context, Pass
-from graphopt.structural import bound, out
+from graphopt.structural import bound, out, out_op
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,10 @@ class Prune(Pass):
 
     def run(self, graph: Graph, context: Context) -> Graph:
         graph = _without_dead_records(graph)
+        if not any(node.op is out_op or node.op.has_bodies for node in walk(graph.roots)):
+            return graph
         while True:
             highest = taken_outputs(graph.roots)
-
             pruned = context.sweep(graph, partial(trimmed, highest=highest))
             if pruned is graph:
                 return graph

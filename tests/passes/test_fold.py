@@ -69,6 +69,20 @@ def test_growth_is_bounded_over_all_folds_together() -> None:
     assert sum(node.constant is not None for node in made) == 4  # each grows by 360 bytes
 
 
+def test_a_constant_that_all_its_uses_fold_away_frees_its_bytes() -> None:
+    big = weights(100, 100)
+    made = ran(FoldConstants(max_bytes=40), neg(big), add(big, big))
+    assert sum(node.constant is not None for node in made) == 0, "two would stand for one"
+    twice = ran(FoldConstants(max_bytes=40_000), neg(big), add(big, big))
+    assert sum(node.constant is not None for node in twice) == 2
+
+
+def test_the_bound_holds_where_a_use_stays() -> None:
+    big, x = weights(100, 100), example("float32[100, 100]")
+    made = ran(FoldConstants(max_bytes=30_000), neg(big), add(big, x))
+    assert made == (neg(big), add(big, x))
+
+
 def test_a_weight_is_folded_in_place_of_its_only_source() -> None:
     big = weights(100, 100)
     (made,) = ran(FoldConstants(max_bytes=0), neg(big))
