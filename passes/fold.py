@@ -141,26 +141,20 @@ class _Folder:
         """Whether the constants may grow by `stored` bytes, less those that become needless."""
         if stored is None:
             return False
-        growth = stored - sum(map(self._freed, set(source.inputs)))
+        growth = stored - sum(self._freed(item, source) for item in set(source.inputs))
         if growth > 0 and self.grown + growth > self.options.max_bytes:
             return False
         if spend:
             self.grown += growth
         return True
 
-    def _freed(self, item: Node) -> float:
-        """The bytes that one use less of a constant frees, or may."""
-        held, uses = item.constant, self.uses(item)
-        if held is None or (uses > 1 and not self.hopeful):
+    def _freed(self, item: Node, source: Node) -> float:
+        """The bytes of a constant that folding one of its users frees, or may."""
+        held = item.constant
+        share = min(1.0, source.inputs.count(item) / self.uses(item))
+        if held is None or (share < 1 and not self.hopeful):
             return 0
-        return held.stored_bytes / uses
-
-
-def window(node: Node) -> float:
-    """A bound of how many elements of an input one element of the result may be made of."""
-    given = [node.attrs.get(name) for name in WINDOWS]
-    lists = [item if isinstance(item, tuple) else (item or 0,) for item in given]
-    return prod([1.0 + abs(size) for sizes in lists for size in sizes if isinstance(size, int)])
+        return held.stored_bytes * share
 
 
 def constant_bytes(graph: Graph) -> int:
