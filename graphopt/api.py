@@ -6,7 +6,9 @@ it does so inside functions, so that importing it costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import gc
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from os import PathLike, fspath
 from pathlib import Path
@@ -44,6 +46,23 @@ def is_text(head: bytes) -> bool:
     return True
 
 
+@contextmanager
+def collector_paused() -> Generator[None]:
+    """No search for cyclic garbage meanwhile.
+
+    Graphs have no cycles, and every search walks all of a graph as it grows: it costs more the
+    larger the graph is, and finds nothing.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@collector_paused()
 def load(source: Source) -> Graph:
     """The graph of a model: a path, the bytes of a file, or an open binary file.
 
@@ -85,6 +104,7 @@ def _load_onnx(source: str | PathLike[str] | bytes) -> Graph:
     return onnx.load(source)
 
 
+@collector_paused()
 def save(
     graph: Graph,
     target: str | PathLike[str] | BinaryIO,
@@ -109,6 +129,7 @@ def save(
     return onnx.save(graph, target, opset=opset, external_data=external_data)
 
 
+@collector_paused()
 def optimize(
     graph: Graph,
     pipeline: str | Sequence[Pass] = "O2",

@@ -233,7 +233,7 @@ def all_nodes(roots: tuple[Node, ...]) -> Iterator[Node]:
     while pending:
         for node in walk(pending.pop()):
             yield node
-            for _, body in node.bodies:
+            for _, body in node.bodies if node.op.has_bodies else ():
                 if body not in seen:
                     seen.add(body)
                     pending.append(body.outputs)

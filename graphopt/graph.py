@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import networkx as nx
 
 
+SILENT = frozenset({"Input", "Bound", "Constant", "Out", "Absent", "State"})
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """A program: what is computed from the inputs, and in which order resources change.
@@ -52,8 +55,12 @@ class Graph:
         """All nodes that the roots depend on, in canonical order, but for those in bodies."""
         return canonical(self.roots, self.tables)
 
-    def __len__(self) -> int:
+    @cached_property
+    def _count(self) -> int:
         return sum(1 for _ in operations(walk(self.roots)))
+
+    def __len__(self) -> int:
+        return self._count
 
     @cached_property
     def uses(self) -> Mapping[Node, tuple[tuple[Node, int], ...]]:
@@ -145,8 +152,7 @@ class Graph:
 
 def operations(nodes: Iterable[Node]) -> Iterator[Node]:
     """Those of the nodes that do work: not inputs, constants or outputs of others."""
-    silent = ("Input", "Bound", "Constant", "Out", "Absent", "State")
-    return (node for node in nodes if node.op.name not in silent)
+    return (node for node in nodes if node.op.name not in SILENT)
 
 
 def _flat(graph: Graph) -> tuple[Any, ...]:

@@ -108,7 +108,9 @@ class Node:
     @property
     def tensor_type(self) -> TensorType:
         """The type of a value that must be a tensor; raises TypeRuleError if it is not."""
-        kind = self.type
+        return self._tensor(self.type)
+
+    def _tensor(self, kind: Type) -> TensorType:
         if isinstance(kind, TensorType):
             return kind
         raise TypeRuleError(f"a tensor is wanted, not {kind}", at=self.label)
@@ -116,7 +118,7 @@ class Node:
     @property
     def dtype(self) -> DType:
         """The dtype of a tensor."""
-        return self.tensor_type.dtype
+        return self._tensor(self._type).dtype
 
     @property
     def shape(self) -> tuple[Size, ...] | None:
@@ -126,7 +128,7 @@ class Node:
     @property
     def rank(self) -> int | None:
         """The number of axes of a tensor, None when it is not known."""
-        return self.tensor_type.rank
+        return self._tensor(self._type).rank
 
     @property
     def known(self) -> tuple[Any, ...] | None:

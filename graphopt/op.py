@@ -104,6 +104,7 @@ class Op:
         self._read_signature()
         self.has_bodies = any(a.kind == "Body" for a in self.attributes.values()) or facts.opaque
         self._defaults = {n: a.default for n, a in self.attributes.items()}
+        self._obligatory = [n for n, value in self._defaults.items() if value is REQUIRED]
         self._default_keys = {n: attribute_key(v) for n, v in self._defaults.items()}
         self.__doc__ = kernel.__doc__
 
@@ -192,13 +193,12 @@ class Op:
         """
         values = self._checked(inputs)
         arguments = self.arguments(attrs)
-        count = arguments.get("outputs", 1)
-        for name, value in arguments.items():
-            if value is REQUIRED:
+        for name in self._obligatory:
+            if name not in attrs:
                 raise TypeRuleError(f"attribute {name!r} is missing", at=self.name)
-        if not self.facts.opaque and any(
-            value is not None and type(value.derived_type) is UnknownType for value in values
-        ):
+        kinds = {type(item.derived_type) for item in inputs}
+        if UnknownType in kinds and not self.facts.opaque:
+            count = arguments.get("outputs", 1)
             return UNKNOWN if count == 1 else TupleType((UNKNOWN,) * count)
         if self.rule is None:
             raise TypeRuleError("the op has no type rule", at=self.name)

@@ -173,11 +173,12 @@ class UntilStable(Pass):
     name: ClassVar[str] = "fixpoint"
 
     def run(self, graph: Graph, context: Context) -> Graph:
-        for _ in range(self.max_iter):
+        settled = 0  # how many passes in a row left this very graph alone
+        for pass_ in self.passes * self.max_iter:
             before = graph
-            for pass_ in self.passes:
-                graph = context.apply(pass_, graph)
-            if graph is before:
+            graph = context.apply(pass_, graph)
+            settled = settled + 1 if graph is before else 0
+            if settled == len(self.passes):
                 break
         return graph
 

@@ -18,6 +18,8 @@ from graphopt.types import DType, dtype_of
 
 BY_BITS = 1024
 """Tensors of at most this many bytes are equal when their bits are."""
+SKETCHED = 64
+"""How many elements a sketch is made of."""
 
 
 class Tensor:
@@ -162,7 +164,21 @@ class Tensor:
         array = self._stored if compact else self.array
         if self.dtype.bits % 8:
             return pack(np.ascontiguousarray(array), self.dtype)
+        owner: Any = array.base
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        if type(owner) is bytes and len(owner) == array.nbytes and array.flags.c_contiguous:
+            return owner  # the array is a view of all of it
         return array.tobytes()
+
+    def sketch(self) -> bytes:
+        """A few bytes of the content: equal for equal tensors, mostly not for others."""
+        if self._packed or self.dtype is DType.STRING or not self.size:
+            return b""
+        step = -(-self.size // SKETCHED)
+        if self.is_splat:
+            return self._stored.tobytes() * len(range(0, self.size, step))
+        return self._stored.reshape(-1)[::step].tobytes()
 
     def digest(self) -> bytes:
         """A hash of dtype, shape and content; reads everything."""

@@ -56,7 +56,7 @@ def _verify_nodes(
             raise VerifyError("the value belongs to another graph", at=node.label)
         if node.op.name == "Bound" and free is not None:
             raise VerifyError("a body's parameter escaped from it", at=node.label)
-        for _, body in node.bodies:
+        for _, body in node.bodies if node.op.has_bodies else ():
             if body not in checked:
                 checked.add(body)
                 check_closed(body.params, body.outputs)

@@ -134,7 +134,7 @@ class _Folder:
             return False
         if source.op.facts.elementwise or source.op.facts.moves:
             return output <= self.options.max_work
-        work = prod([float(size) for size in (*sizes, output)]) ** 0.5
+        work = float(prod([float(size) for size in (*sizes, output)]) ** 0.5)
         return work * window(source) <= self.options.max_work
 
     def _affords(self, stored: int | None, source: Node, *, spend: bool = False) -> bool:
@@ -161,6 +161,13 @@ def constant_bytes(graph: Graph) -> int:
     """The bytes that the constants of a graph and its bodies take."""
     held = (node.constant for node in all_nodes(graph.roots))
     return sum(tensor.stored_bytes for tensor in held if tensor is not None)
+
+
+def window(node: Node) -> float:
+    """A bound of how many elements of an input one element of the result may be made of."""
+    given = [node.attrs.get(name) for name in WINDOWS]
+    lists: list[Any] = [item if isinstance(item, tuple) else (item or 0,) for item in given]
+    return prod([1.0 + abs(size) for sizes in lists for size in sizes if isinstance(size, int)])
 
 
 def predicted_bytes(source: Node, index: int) -> int | None:

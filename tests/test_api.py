@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from onnx import TensorProto, helper
 import graphopt
 from graphopt.api import checked_globs, is_text, resolve_pipeline
 from graphopt.errors import GraphoptError, ModelError, PipelineError, UsageError
+from graphopt.graph import Graph
+from graphopt.pipeline import Listener, Pass
+from graphopt.report import PassRecord
 
 
 @pytest.fixture
@@ -42,6 +46,30 @@ def test_round_of_the_verbs(model: Path, tmp_path: Path) -> None:
     for name in ("out.onnx", "out.gir"):
         graphopt.save(after, tmp_path / name)
         assert graphopt.load(tmp_path / name).outputs == after.outputs
+
+
+def test_collector_is_left_as_it_was(model: Path) -> None:
+    seen: list[bool] = []
+
+    class Asks(Listener):
+        def before(self, pass_: Pass, graph: Graph) -> None:
+            seen.append(gc.isenabled())
+
+        def after(self, pass_: Pass, before: Graph, after: Graph, record: PassRecord) -> None:
+            seen.append(gc.isenabled())
+
+    graphopt.optimize(graphopt.load(model), listeners=[Asks()])
+    assert seen and not any(seen)
+    assert gc.isenabled()
+    with pytest.raises(ModelError):
+        graphopt.load(b"\x00")
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        graphopt.load(model)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_load_takes_paths_bytes_and_files(model: Path, tmp_path: Path) -> None:

@@ -115,6 +115,13 @@ def test_fixpoint_runs_until_nothing_changes() -> None:
     assert len(records(made)) == 4
 
 
+def test_fixpoint_asks_no_pass_twice_about_one_graph() -> None:
+    made = run(tower(2), UntilStable((Simplify(), Peel())))
+    assert made.outputs == (A,)
+    told = [(record.name, record.changed) for record in records(made)]
+    assert told == [("simplify", True), ("peel", False), ("simplify", False)]
+
+
 def test_fixpoint_ends_at_its_bound() -> None:
     made = run(tower(9), UntilStable((Peel(),), max_iter=2))
     assert len(made) == 7

@@ -109,6 +109,21 @@ def test_equal_by_memory_when_large() -> None:
     assert Tensor.of(data) == Tensor.of(data) != Tensor.of(data.copy())
 
 
+@given(tensors())
+def test_sketches_of_equal_content_are_equal(tensor: Tensor) -> None:
+    assert tensor.compact().sketch() == tensor.dense().sketch() == tensor.sketch()
+
+
+def test_bytes_of_a_file_are_handed_on_without_a_copy() -> None:
+    raw = bytes(range(256)) * 16
+    whole = Tensor.from_raw(DType.FLOAT32, (32, 32), raw)
+    assert whole.tobytes() is raw
+    part = Tensor.of(whole.array[1:])
+    assert part.tobytes() == raw[128:]
+    turned = Tensor(DType.FLOAT32, (32, 32), whole.array.T)
+    assert turned.tobytes() == whole.array.T.tobytes() != raw
+
+
 def test_writable_memory_is_copied() -> None:
     data = np.ones(3)
     tensor = Tensor.of(data)

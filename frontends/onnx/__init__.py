@@ -28,6 +28,7 @@ from graphopt.frontends.onnx.parse import OLDEST_OPSET, read_model
 from graphopt.frontends.onnx.replay import nested, replayed
 from graphopt.frontends.onnx.schemas import OLDEST_IR
 from graphopt.frontends.onnx.versions import exported
+from graphopt.frontends.onnx.wire import MAX_MESSAGE, Message, serialized
 from graphopt.graph import Graph
 from graphopt.op import OPSET
 from graphopt.records import ModelInfo, Region
@@ -44,8 +45,6 @@ __all__ = [
     "to_proto",
 ]
 
-MAX_MESSAGE = (1 << 31) - 1
-"""The most bytes that a protobuf message may have."""
 NODE_BYTES = 1 << 10
 """What a node is reckoned to take beside its tensors when the size of a model is estimated."""
 
@@ -105,7 +104,7 @@ def to_proto(graph: Graph, *, opset: int | None = None) -> onnx.ModelProto:
     Raises UnsupportedError, naming the node, for what ONNX or the wanted opset cannot express.
     """
     region, info, _ = _region(graph, opset)
-    return _message(region, info, None)
+    return Emitter(None, dict(info.opsets)).model(region, info)
 
 
 def save(
@@ -128,16 +127,16 @@ def save(
             raise UnsupportedError(
                 "external data needs a path: a stream is one file", at=graph.name
             )
-        content = _serialized(plan.message())
-        target.write(content)
-        return plan.saved(len(content))
+        message = plan.message()
+        message.write(target)
+        return plan.saved(message.size)
     path = Path(os.path.realpath(target))
     data_path = path.with_name(f"{path.name}.data") if plan.outside else None
     with replacing() as create:
         writer = DataWriter(create(data_path), data_path.name) if data_path else None
-        content = _serialized(plan.message(writer))
-        create(path).write(content)
-    return plan.saved(len(content) + (writer.size if writer else 0), data_path)
+        message = plan.message(writer)
+        message.write(create(path))
+    return plan.saved(message.size + (writer.size if writer else 0), data_path)
 
 
 def measure(
@@ -146,10 +145,10 @@ def measure(
     """What `save` would write, and nothing is written; raises what `save` would raise."""
     plan = _plan(graph, opset, external_data)
     if not plan.outside:
-        return plan.saved(plan.message().ByteSize())
+        return plan.saved(plan.message().size)
     with Path(os.devnull).open("wb") as nowhere:
         writer = DataWriter(nowhere, "model.onnx.data")
-        return plan.saved(plan.message(writer).ByteSize() + writer.size)
+        return plan.saved(plan.message(writer).size + writer.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +160,8 @@ class _Plan:
     raised_by: str
     outside: bool
 
-    def message(self, sink: Sink | None = None) -> onnx.ModelProto:
-        return _message(self.region, self.info, sink)
+    def message(self, sink: Sink | None = None) -> Message:
+        return serialized(self.region, self.info, sink)
 
     def saved(self, size: int, data_file: Path | None = None) -> Saved:
         census = census_of_region(self.region)
@@ -188,18 +187,6 @@ def _region(graph: Graph, opset: int | None) -> tuple[Region, ModelInfo, str]:
         if region is not None:
             return region, replace(info, ir_version=max(info.ir_version, OLDEST_IR)), ""
     return exported(graph, opset)
-
-
-def _message(region: Region, info: ModelInfo, sink: Sink | None) -> onnx.ModelProto:
-    return Emitter(sink, dict(info.opsets)).model(region, info)
-
-
-def _serialized(message: onnx.ModelProto) -> bytes:
-    try:
-        content: bytes = message.SerializeToString()
-    except Exception as error:  # protobuf's own error class differs between its implementations
-        raise UnsupportedError(f"the model does not fit into one file: {error}") from error
-    return content
 
 
 def _estimated_bytes(region: Region) -> int:

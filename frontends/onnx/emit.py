@@ -60,7 +60,7 @@ class Emitter:
         _add_ports(proto.output, region.outputs)
         _add_ports(proto.value_info, region.declared)
         for record in region.records:
-            if record.op_type == INITIALIZER and record.domain == "graphopt":
+            if is_initializer(record):
                 ((_, value),) = record.attributes
                 item = proto.initializer.add()
                 item.name = record.outputs[0]
@@ -139,6 +139,11 @@ class Emitter:
                 kind = str(schema.attributes[name].type).rpartition(".")[2]
                 return _LIST_KINDS.get(kind, int(KINDS.INTS))
         return int(KINDS.INTS)
+
+
+def is_initializer(record: Record) -> bool:
+    """Whether a record is an initializer, no node."""
+    return record.op_type == INITIALIZER and record.domain == "graphopt"
 
 
 def kind_of(value: Any) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -34,12 +34,17 @@ class Functions:
 
     def __init__(self, model: Model) -> None:
         self.table = model.functions
-        self.names = {name for record in _all_records(model.region) for name in record.outputs}
-        self.names.update(name for name, _ in model.region.inputs)
+        self.names: set[str] = set()
+        if self.table:
+            self.names.update(name for name, _ in model.region.inputs)
+            for record in _all_records(model.region):
+                self.names.update(record.outputs)
         self._counts: dict[str, int] = {}
         self._check_size(model.region)
 
     def _check_size(self, region: Region) -> None:
+        if not self.table:
+            return
         sizes: dict[FunctionKey, int] = {}
         for key in self.table:
             self._measure(key, sizes, [])
@@ -64,8 +69,11 @@ class Functions:
         sizes[key] = total
         return total
 
-    def expand(self, record: Record, opsets: Opsets) -> Iterator[tuple[Record, Opsets]]:
+    def expand(self, record: Record, opsets: Opsets) -> Iterable[tuple[Record, Opsets]]:
         """`record`, or the records of the function that it calls, each with its opset versions."""
+        return self._expanded(record, opsets) if self.table else ((record, opsets),)
+
+    def _expanded(self, record: Record, opsets: Opsets) -> Iterator[tuple[Record, Opsets]]:
         pending = [iter([(record, opsets)])]
         while pending:
             for item, versions in pending[-1]:

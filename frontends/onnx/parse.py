@@ -230,13 +230,14 @@ class _Reader:
 
     def attribute(self, proto: onnx.AttributeProto, where: str, depth: int) -> tuple[str, Any]:
         """(name, Python value) of an attribute; see `Call` for the values."""
-        name = _text(proto.name, f"{where}: the name of an attribute")
+        name = proto.name
+        kind = proto.type or _guessed_kind(proto)
+        if kind in _PLAIN and type(name) is str and not proto.ref_attr_name:
+            return name, _PLAIN[kind](proto)
+        name = _text(name, f"{where}: the name of an attribute")
         at = f"{where}, attribute {shown(name)}"
         if proto.ref_attr_name:
             return name, Ref(_text(proto.ref_attr_name, at))
-        kind = proto.type or _guessed_kind(proto)
-        if kind in _PLAIN:
-            return name, _PLAIN[kind](proto)
         return name, self._nested(proto, kind, at, depth)
 
     def _nested(self, proto: onnx.AttributeProto, kind: int, at: str, depth: int) -> Any:

@@ -62,14 +62,14 @@ def read_tensor(proto: onnx.TensorProto, files: DataFiles) -> Tensor:
         if dtype is DType.STRING:
             raise ModelError("strings cannot stand in external data")
         return Tensor.from_raw(dtype, shape, files.read(proto, file_bytes(dtype, prod(shape))))
-    field = _data_field(proto)
+    raw = proto.raw_data if proto.HasField("raw_data") else None  # a copy each time it is read
+    field = _data_field(proto, raw)
     if dtype is DType.STRING:
         if field == "raw_data":
             raise ModelError("strings cannot stand in raw_data")
         _expect(len(proto.string_data), prod(shape), dtype, shape, "strings")
         return Tensor.strings(list(proto.string_data), shape)
-    if field == "raw_data":
-        raw = proto.raw_data
+    if raw is not None and field == "raw_data":
         _expect(len(raw), file_bytes(dtype, prod(shape)), dtype, shape, "bytes of raw_data")
         if dtype is DType.BOOL:  # any other byte than 0 and 1 is no bool to NumPy
             return Tensor(dtype, shape, (np.frombuffer(raw, np.uint8) != 0).reshape(shape))
@@ -77,9 +77,9 @@ def read_tensor(proto: onnx.TensorProto, files: DataFiles) -> Tensor:
     return _from_typed(proto, dtype, shape, field)
 
 
-def _data_field(proto: onnx.TensorProto) -> str:
+def _data_field(proto: onnx.TensorProto, raw: bytes | None) -> str:
     filled = [name for name in TYPED_FIELDS if len(getattr(proto, name))]
-    if proto.HasField("raw_data") and (proto.raw_data or not filled):
+    if raw is not None and (raw or not filled):
         filled.append("raw_data")
     if len(filled) > 1:
         raise ModelError(f"it holds data twice, in {' and '.join(filled)}")

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 KEPT = 64
 """Tensors of at most this many elements stay: shapes, axes and scalars decide what happens."""
+CHUNK = 1 << 20
+"""How many numbers are drawn at once."""
 WEIGHTS = "weights.bin"
 MEMBERS = ("model.onnx", "model.gir", "request.json", "traceback.txt")
 
@@ -177,7 +179,8 @@ def _stored_bytes(tensor: TensorProto) -> int:
 
     dtype = BY_CODE.get(tensor.data_type)
     size = prod(tensor.dims)
-    if dtype is None or dtype is DType.STRING or size <= KEPT:
+    outside = bool(tensor.external_data)  # its file is not there where it is repeated
+    if dtype is None or dtype is DType.STRING or (size <= KEPT and not outside):
         return 0
     return file_bytes(dtype, size)
 
@@ -198,11 +201,11 @@ def _write_weights(content: bytes, path: Path) -> None:
                 continue
             dtype, size = BY_CODE[tensor.data_type], int(entries["length"])
             file.seek(int(entries["offset"]))
-            if dtype.kind == "f" and dtype.bits >= 16:
-                values = rng.standard_normal(size * 8 // dtype.bits) * 0.05
+            count = size * 8 // dtype.bits if dtype.kind == "f" and dtype.bits >= 16 else 0
+            for start in range(0, count, CHUNK):
+                values = rng.standard_normal(min(CHUNK, count - start)) * 0.05
                 file.write(values.astype(dtype.numpy).tobytes())
-            else:
-                file.write(bytes(size))
+            file.truncate(int(entries["offset"]) + size)  # what is not written is 0
 
 
 def tensors(model: ModelProto) -> Iterator[TensorProto]:

@@ -56,9 +56,10 @@ def guarded(options: Options, argv: list[str]) -> int:
 
 def one_line(message: str) -> str:
     """A message with what a hostile model put into it: no control characters, not too long."""
-    if len(message) > LONGEST:
-        message = f"{message[: LONGEST - 100]}…{message[-99:]}"
-    return "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in message)
+    escaped = "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in message)
+    if len(escaped) <= LONGEST:
+        return escaped
+    return f"{escaped[: LONGEST - 100]}…{escaped[-99:]}"
 
 
 def _tell(options: Options, status: int, message: str) -> int:

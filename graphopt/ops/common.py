@@ -42,6 +42,8 @@ def broadcast_shapes(shapes: Sequence[Shape | None]) -> Shape | None:
 def same_dtype(*values: Node | None) -> DType:
     """The one dtype of the values that are there; raises TypeRuleError when they differ."""
     dtypes = [value.dtype for value in values if value is not None]
+    if not dtypes:
+        raise refuse("there are no inputs")
     for dtype in dtypes:
         if dtype is not dtypes[0]:
             raise refuse(f"the inputs' dtypes differ: {dtypes[0]} and {dtype}")

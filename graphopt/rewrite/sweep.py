@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from graphopt.body import Body, all_nodes
@@ -111,6 +113,8 @@ class Sweep:
         return made
 
     def _rebuilt(self, node: Node) -> Node:
+        if not node.inputs and not node.op.has_bodies:
+            return node
         inputs = tuple([self.memo[item] for item in node.inputs])
         try:
             if node.op.has_bodies:
@@ -186,18 +190,31 @@ class Uses:
     """
 
     def __init__(self, roots: Iterable[Node]) -> None:
-        roots = tuple(roots)
-        self._counts: Counter[Node] = Counter(roots)
-        for user in all_nodes(roots):
-            self._counts.update(user.inputs)
-            for _, body in user.bodies:
-                self._counts.update(body.outputs)
+        self._roots = tuple(roots)
+        self._became: list[tuple[Node, Node]] = []
+
+    @cached_property
+    def _counts(self) -> Counter[Node]:  # most sweeps never ask
+        return Counter(
+            chain(self._roots, chain.from_iterable(map(_operands, all_nodes(self._roots))))
+        )
 
     def __call__(self, node: Node) -> int:
         """The number of uses; 1 for a value that a rule has just made."""
-        return self._counts.get(node) or 1
+        counts = self._counts
+        for old, new in self._became:
+            if old in counts:
+                counts[new] += counts[old]
+        self._became.clear()
+        return counts.get(node) or 1
 
     def became(self, old: Node, new: Node) -> None:
         """Note that `new` stands where `old` did."""
-        if old in self._counts:
-            self._counts[new] += self._counts[old]
+        self._became.append((old, new))
+
+
+def _operands(user: Node) -> Iterable[Node]:
+    """What a node uses: its inputs, and what its bodies return."""
+    if not user.op.has_bodies:
+        return user.inputs
+    return chain(user.inputs, *(body.outputs for _, body in user.bodies))

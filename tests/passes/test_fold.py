@@ -9,11 +9,14 @@ import pytest
 
 from graphopt.graph import Graph
 from graphopt.ir import Node, walk
+from graphopt.ops import table
 from graphopt.ops.arithmetic import add, div, mul
 from graphopt.ops.cast import cast
+from graphopt.ops.conv import conv
 from graphopt.ops.functions import neg
 from graphopt.ops.generate import constant_of_shape, range_
 from graphopt.ops.indexing import gather
+from graphopt.ops.linalg import matmul
 from graphopt.ops.selection import top_k
 from graphopt.ops.shape import expand, reshape, shape, unsqueeze
 from graphopt.ops.slicing import concat
@@ -95,6 +98,11 @@ def test_quantized_weights_are_not_unfolded() -> None:
     assert ran(FoldConstants(), unfolded) == (unfolded,)
 
 
+def vast(*sizes: int) -> Node:
+    """Zeros that take much room once there are all of them."""
+    return constant(Tensor.splat(DType.FLOAT32, sizes, 0))
+
+
 def test_splats_stay_compact() -> None:
     vast = constant_of_shape(ints(1 << 20, 1 << 20))
     (made,) = ran(FoldConstants(max_bytes=16), add(mul(vast, filled(3)), filled(2)))
@@ -110,6 +118,10 @@ def test_splats_stay_compact() -> None:
         lambda: range_(constant(0), constant(10**12), constant(1)),
         lambda: expand(weights(2), ints(10**12, 2)),
         lambda: gather(weights(2), constant_of_shape(ints(10**9), value=Tensor.of(np.array([1])))),
+        lambda: table()["", "ReduceMax"](vast(1 << 26)),
+        lambda: matmul(vast(1, 1 << 25), vast(1 << 25, 1)),
+        lambda: conv(filled(1, 1, 1, 1), filled(1, 1, 1, 1), pads=(10**9, 10**9), strides=(10**9,)),
+        lambda: expand(constant("a"), ints(10**9)),
     ],
 )
 def test_bombs_are_left_alone(bomb: Callable[[], Node]) -> None:
@@ -127,6 +139,11 @@ def test_opaque_ops_are_not_folded() -> None:
     kind = TensorType(DType.FLOAT32, (1,))
     node = opaque("custom", "F", (filled(1, 1),), origin=0, types=(kind,), attrs={})
     assert ran(FoldConstants(), node) == (node,)
+
+
+def test_large_splats_are_told_apart_without_their_elements() -> None:
+    zeros, ones = (constant(Tensor.splat(DType.FLOAT32, (1 << 50,), k)) for k in (0, 1))
+    assert ran(DedupConstants(), zeros, ones) == (zeros, ones)
 
 
 def test_equal_large_constants_become_one() -> None:

@@ -8,9 +8,10 @@ from graphopt.ir import Node, walk
 from graphopt.ops.arithmetic import add, mul
 from graphopt.ops.control import if_
 from graphopt.ops.pool import max_pool
+from graphopt.ops.selection import top_k
 from graphopt.passes.prune import Prune
 from graphopt.pipeline import Context, run_pipeline
-from graphopt.rewrite.examples import example, filled
+from graphopt.rewrite.examples import example, filled, ints
 from graphopt.structural import graph_input, out
 from graphopt.types import TensorType
 
@@ -31,6 +32,11 @@ def test_an_output_that_nobody_takes_is_dropped() -> None:
 def test_an_output_that_is_taken_stays() -> None:
     both = max_pool(example("float32[1, 3, 8, 8]"), kernel_shape=(2, 2), outputs=2)
     assert pruned(out(both, 1)) == (out(both, 1),)
+
+
+def test_an_op_that_always_has_all_outputs_keeps_them() -> None:
+    both = top_k(example("float32[8]"), ints(2))
+    assert pruned(out(both, 0)) == (out(both, 0),)
 
 
 def test_captures_are_dropped_when_constant_or_unused_or_repeated() -> None:

@@ -272,7 +272,7 @@ def test_a_failed_save_changes_nothing(
     def fail(*_: object) -> bytes:
         raise UnsupportedError("no")
 
-    monkeypatch.setattr(door, "_serialized", fail)
+    monkeypatch.setattr(door, "serialized", fail)
     with pytest.raises(UnsupportedError):
         save(load(plain().SerializeToString()), path, external_data=external_data)
     assert path.read_bytes() == b"old"
