@@ -20,21 +20,19 @@ MAX_NODES = 400
 _SWEEPS = 4
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 150, 38, 18, 34
 _LETTERS = 20
-_HUES = {"": 215, "graphopt": 275}
-_FAMILIES: dict[str, tuple[int, str]] = {
-    "inputs": (140, "Input Bound State"),
-    "contractions": (10, "Conv ConvTranspose Gemm MatMul Einsum Attention LSTM GRU RNN"),
-    "moves": (45, "Concat Expand Gather Pad Reshape Slice Split Squeeze Transpose Unsqueeze Shape"),
-    "control": (300, "If Loop Scan Fused Call"),
+_PLAIN, _OTHER = ("#dbeafe", "#3b6fb5"), ("#ede9fe", "#7455b8")
+_FAMILIES: dict[tuple[str, str], str] = {
+    ("#dcfce7", "#3a8f5c"): "Input Bound State",
+    ("#fee2e2", "#b84a4a"): "Conv ConvTranspose Gemm MatMul Einsum Attention LSTM GRU RNN",
+    (
+        "#fef3c7",
+        "#a9822c",
+    ): "Concat Expand Gather Pad Reshape Slice Split Squeeze Transpose Unsqueeze Shape",
+    ("#fae8ff", "#a04bb0"): "If Loop Scan Fused Call",
 }
-_HUE_OF = {name: hue for hue, names in _FAMILIES.values() for name in names.split()}
-_STYLE = """
-.go{font:12px system-ui,sans-serif;--ink:#1c1c1c;--edge:#8a8a8a;--light:91%;--rim:45%}
-@media(prefers-color-scheme:dark){.go{--ink:#eee;--edge:#888;--light:24%;--rim:60%}}
-.go text{fill:var(--ink);text-anchor:middle}.go .t{font-size:10px;opacity:.75}
-.go rect{fill:hsl(var(--h) 60% var(--light));stroke:hsl(var(--h) 45% var(--rim))}
-.go path{fill:none;stroke:var(--edge)}
-"""
+_COLOUR_OF = {name: colour for colour, names in _FAMILIES.items() for name in names.split()}
+_EDGE, _INK, _FADED = "#8a8a8a", "#1c1c1c", "#4b4b4b"
+"""Attributes and plain colours, not style sheets: what shows notebooks elsewhere strips those."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class _Box:
     title: str
     detail: str
     tip: str
-    hue: int
+    colour: tuple[str, str]
 
 
 def to_svg(graph: Graph, *, max_nodes: int = MAX_NODES) -> str:
@@ -64,7 +62,14 @@ def to_svg(graph: Graph, *, max_nodes: int = MAX_NODES) -> str:
     for name, node in zip(graph.output_names, graph.outputs, strict=True):
         if _maker(node) in place:
             edges.append((place[_maker(node)], len(boxes)))
-        boxes.append(_Box(name, str(node.type), f"output {name} : {node.type}", 140))
+        boxes.append(
+            _Box(
+                name,
+                str(node.derived_type),
+                f"output {name} : {node.derived_type}",
+                _COLOUR_OF["Input"],
+            )
+        )
     return _drawn(boxes, edges)
 
 
@@ -84,11 +89,14 @@ def to_html(graph: Graph, *, max_nodes: int = MAX_NODES) -> str:
         _table(
             "Inputs and outputs",
             ("", "name", "type"),
-            [(kind, name, str(node.type)) for kind, name, node in ports],
+            [(kind, name, str(node.derived_type)) for kind, name, node in ports],
         ),
     ]
     if len(shown) <= max_nodes:
-        rows = [(repr(node.op), graph.tables.names.get(node, ""), str(node.type)) for node in shown]
+        rows = [
+            (repr(node.op), graph.tables.names.get(node, ""), str(node.derived_type))
+            for node in shown
+        ]
         parts.append(_table("Nodes", ("op", "name", "type"), rows))
     else:
         parts.append(f"<p>{len(shown)} nodes: too many to list</p>")
@@ -105,16 +113,18 @@ def _node_box(node: Node, name: str) -> _Box:
     title = node.op.name
     if title in ("Input", "State"):
         title = str(node.attrs["name"])
-    detail = f"{len(kind.elements)} outputs" if isinstance(kind, TupleType) else str(node.type)
+    detail = (
+        f"{len(kind.elements)} outputs" if isinstance(kind, TupleType) else str(node.derived_type)
+    )
     attrs = "".join(f"\n{key} = {value!r}" for key, value in sorted(node.attrs.items()))
     extra = "".join(
-        f"\ninput {k}: {item.type}"
+        f"\ninput {k}: {item.derived_type}"
         for k, item in enumerate(node.inputs)
-        if isinstance(item.type, TensorType)
+        if isinstance(item.derived_type, TensorType)
     )
-    tip = f"{node.op!r} {name}\n{node.type}{attrs}{extra}"
-    hue = _HUE_OF.get(node.op.name, _HUES.get(node.op.domain, 0))
-    return _Box(title, detail, tip, hue)
+    tip = f"{node.op!r} {name}\n{node.derived_type}{attrs}{extra}"
+    colour = _COLOUR_OF.get(node.op.name, _OTHER if node.op.domain else _PLAIN)
+    return _Box(title, detail, tip, colour)
 
 
 def _layers(count: int, edges: Iterable[tuple[int, int]]) -> list[list[int]]:
@@ -168,24 +178,30 @@ def _edge(source: tuple[float, int], target: tuple[float, int]) -> str:
     (x1, top), (x2, y2) = source, target
     y1 = top + _HEIGHT
     bend = (y1 + y2) / 2
-    return f'<path d="M{x1:g} {y1}C{x1:g} {bend:g} {x2:g} {bend:g} {x2:g} {y2}"/>'
+    bow = _WIDTH * 0.8 if x1 == x2 and y2 - y1 > 2 * _GAP_Y else 0  # around what lies between
+    curve = f"M{x1:g} {y1}C{x1 + bow:g} {bend:g} {x2 + bow:g} {bend:g} {x2:g} {y2}"
+    return f'<path fill="none" stroke="{_EDGE}" d="{curve}"/>'
 
 
 def _rectangle(box: _Box, x: float, y: int) -> str:
-    left = x - _WIDTH / 2
+    left, (fill, rim) = x - _WIDTH / 2, box.colour
     return (
-        f'<g style="--h:{box.hue}"><title>{_text(box.tip)}</title>'
-        f'<rect x="{left:g}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="5"/>'
+        f"<g><title>{_text(box.tip)}</title>"
+        f'<rect x="{left:g}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="5"'
+        f' fill="{fill}" stroke="{rim}"/>'
         f'<text x="{x:g}" y="{y + 16}">{_text(_cut(box.title))}</text>'
-        f'<text class="t" x="{x:g}" y="{y + 30}">{_text(_cut(box.detail))}</text></g>'
+        f'<text x="{x:g}" y="{y + 30}" font-size="10" fill="{_FADED}">'
+        f"{_text(_cut(box.detail))}</text></g>"
     )
 
 
 def _summary(graph: Graph, count: int) -> str:
     """What is drawn of a graph that is too large: how often each op occurs."""
-    boxes = [_Box(op, f"× {number}", f"{op}: {number}", 215) for op, number in _counts(graph)[:12]]
+    boxes = [
+        _Box(op, f"× {number}", f"{op}: {number}", _PLAIN) for op, number in _counts(graph)[:12]
+    ]
     note = f"{count} nodes are too many to draw; the most frequent ops:"
-    lines = [f'<text x="{_WIDTH * 1.5:g}" y="16">{escape(note)}</text>']
+    lines = [f'<text x="{_WIDTH * 1.5:g}" y="16" fill="{_EDGE}">{escape(note)}</text>']
     for k, box in enumerate(boxes):
         x = _WIDTH / 2 + 10 + k % 3 * (_WIDTH + _GAP_X)
         lines.append(_rectangle(box, x, 30 + k // 3 * (_HEIGHT + 10)))
@@ -199,9 +215,9 @@ def _counts(graph: Graph) -> list[tuple[str, str]]:
 
 def _svg(width: float, height: float, lines: Iterable[str]) -> str:
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="go" width="{width:g}" height="{height:g}"'
-        f' viewBox="0 0 {width:g} {height:g}" role="img"><style>{_STYLE}</style>'
-        f"{''.join(lines)}</svg>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}"'
+        f' viewBox="0 0 {width:g} {height:g}" role="img" font-family="system-ui, sans-serif"'
+        f' font-size="12" text-anchor="middle" fill="{_INK}">{"".join(lines)}</svg>'
     )
 
 
