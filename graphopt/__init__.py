@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from graphopt.api import load, optimize, save
     from graphopt.check import check_equivalent
     from graphopt.errors import GraphoptError
+    from graphopt.from_functions import rewrite
     from graphopt.graph import Graph
     from graphopt.ir import Node
     from graphopt.pipeline import Context, Pass
-    from graphopt.rewrite.rule import Rule, Soundness, rules
+    from graphopt.rewriting.rule import Rule, Soundness, rules
     from graphopt.tensor import Tensor
     from graphopt.types import DType, TensorType
     from graphopt.verify import verify
@@ -32,14 +33,15 @@ _HOMES = {
     "GraphoptError": "graphopt.errors",
     "Node": "graphopt.ir",
     "Pass": "graphopt.pipeline",
-    "Rule": "graphopt.rewrite.rule",
-    "Soundness": "graphopt.rewrite.rule",
+    "Rule": "graphopt.rewriting.rule",
+    "Soundness": "graphopt.rewriting.rule",
     "Tensor": "graphopt.tensor",
     "TensorType": "graphopt.types",
     "check_equivalent": "graphopt.check",
     "load": "graphopt.api",
     "optimize": "graphopt.api",
-    "rules": "graphopt.rewrite.rule",
+    "rewrite": "graphopt.from_functions",
+    "rules": "graphopt.rewriting.rule",
     "save": "graphopt.api",
     "verify": "graphopt.verify",
 }
@@ -58,6 +60,7 @@ __all__ = [
     "check_equivalent",
     "load",
     "optimize",
+    "rewrite",
     "rules",
     "save",
     "verify",

@@ -148,7 +148,7 @@ def optimize(
     raises. Raises PipelineError for a name that does not exist.
     """
     from graphopt.pipeline import Budget, Context, run_pipeline
-    from graphopt.rewrite.rule import Math
+    from graphopt.rewriting.rule import Math
 
     try:
         admitted = Math[math.upper()]

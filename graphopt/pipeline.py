@@ -20,8 +20,8 @@ from graphopt.errors import GraphoptError, PassError
 from graphopt.graph import Graph
 from graphopt.refine import signature_refines
 from graphopt.report import PassRecord, Report
-from graphopt.rewrite.rule import Math, RuleSet
-from graphopt.rewrite.sweep import Rewriter, Uses, rewriter_of, sweep
+from graphopt.rewriting.rule import Math, RuleSet
+from graphopt.rewriting.sweep import Rewriter, Uses, rewriter_of, sweep
 from graphopt.verify import verify_structure
 
 

@@ -9,7 +9,7 @@ from graphopt.passes.fold import DedupConstants, FoldConstants
 from graphopt.passes.prune import Prune
 from graphopt.passes.simplify import AFFINE, SIMPLIFICATIONS, FoldAffine, Simplify
 from graphopt.pipeline import Pass, UntilStable
-from graphopt.rewrite.rule import RuleSet
+from graphopt.rewriting.rule import RuleSet
 
 O0: tuple[Pass, ...] = ()
 O1: tuple[Pass, ...] = (Prune(), UntilStable((Simplify(), FoldConstants())))

@@ -14,7 +14,7 @@ from graphopt.op import Op
 from graphopt.ops.arithmetic import add, mul
 from graphopt.ops.conv import conv
 from graphopt.ops.normalization import batch_normalization
-from graphopt.rewrite import (
+from graphopt.rewriting import (
     Attr,
     Const,
     Equations,
@@ -25,7 +25,7 @@ from graphopt.rewrite import (
     Value,
     rules,
 )
-from graphopt.rewrite.examples import example, filled, weights
+from graphopt.rewriting.examples import example, filled, weights
 from graphopt.structural import constant
 from graphopt.tensor import Tensor
 

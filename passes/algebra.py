@@ -11,8 +11,8 @@ from graphopt.ops.activation import relu
 from graphopt.ops.arithmetic import add, div, mul, power, sub
 from graphopt.ops.functions import absolute, ceil, floor, neg, round_
 from graphopt.ops.logic import and_, bitwise_not, not_, or_, where
-from graphopt.rewrite import Const, Equations, Rule, RuleSet, Soundness, Value, rules
-from graphopt.rewrite.examples import example, filled
+from graphopt.rewriting import Const, Equations, Rule, RuleSet, Soundness, Value, rules
+from graphopt.rewriting.examples import example, filled
 
 
 @rules(Soundness.EXACT)

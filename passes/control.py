@@ -5,8 +5,8 @@ from __future__ import annotations
 from graphopt.body import Body
 from graphopt.ir import Node
 from graphopt.ops.control import if_
-from graphopt.rewrite import Attr, Const, Equations, Many, Rule, Soundness, rules
-from graphopt.rewrite.examples import example, filled
+from graphopt.rewriting import Attr, Const, Equations, Many, Rule, Soundness, rules
+from graphopt.rewriting.examples import example, filled
 from graphopt.structural import out, out_op
 
 

@@ -12,7 +12,7 @@ from graphopt.errors import GraphoptError
 from graphopt.graph import Graph
 from graphopt.ir import Node, types_of, walk
 from graphopt.pipeline import Context, Pass
-from graphopt.rewrite.sweep import Uses, sweep
+from graphopt.rewriting.sweep import Uses, sweep
 from graphopt.structural import constant
 from graphopt.tensor import Tensor, file_bytes
 from graphopt.types import TensorType, Type

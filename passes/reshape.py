@@ -15,8 +15,8 @@ from graphopt.ir import Node
 from graphopt.op import Op
 from graphopt.ops.shape import reshape, shape, squeeze, unsqueeze
 from graphopt.ops.slicing import concat
-from graphopt.rewrite import Attr, Equations, Rule, Soundness, Value, rules
-from graphopt.rewrite.examples import example, ints
+from graphopt.rewriting import Attr, Equations, Rule, Soundness, Value, rules
+from graphopt.rewriting.examples import example, ints
 from graphopt.structural import constant
 
 

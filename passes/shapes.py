@@ -12,8 +12,8 @@ from graphopt.ops.movement import transpose
 from graphopt.ops.padding import pad
 from graphopt.ops.shape import expand, reshape
 from graphopt.ops.slicing import concat, slice_, split, tile
-from graphopt.rewrite import Attr, Equations, Many, Maybe, Rule, Soundness, Value, rules
-from graphopt.rewrite.examples import example, filled, ints
+from graphopt.rewriting import Attr, Equations, Many, Maybe, Rule, Soundness, Value, rules
+from graphopt.rewriting.examples import example, filled, ints
 from graphopt.structural import out
 
 

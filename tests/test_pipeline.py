@@ -17,7 +17,7 @@ from graphopt.ir import Node
 from graphopt.pipeline import Budget, Context, Pass, UntilStable, check_signature, run_pipeline
 from graphopt.pipeline_text import parse_pipeline, print_pipeline
 from graphopt.report import PassRecord
-from graphopt.rewrite.rule import Equations, Rule, Value, rules
+from graphopt.rewriting.rule import Equations, Rule, Value, rules
 from graphopt.structural import constant, graph_input
 from graphopt.types import DType, TensorType
 from tests.toy import add, floats, forget, graph_of, neg, sub

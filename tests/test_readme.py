@@ -10,8 +10,8 @@ import pytest
 
 from graphopt.ir import Node
 from graphopt.ops.arithmetic import add
-from graphopt.rewrite.examples import example
-from graphopt.rewrite.rule import Math
+from graphopt.rewriting.examples import example
+from graphopt.rewriting.rule import Math
 from graphopt.structural import graph_input
 
 ROOT = Path(__file__).parent.parent

@@ -129,7 +129,7 @@ def _stripped_model(model: str | None) -> tuple[str, bytes]:
 
 def _stripped_text(model: str) -> bytes:
     """The text of a graph whose large constants are zeros."""
-    from graphopt.rewrite.sweep import sweep
+    from graphopt.rewriting.sweep import sweep
     from graphopt.structural import constant
     from graphopt.tensor import Tensor
     from graphopt.text import print_graph

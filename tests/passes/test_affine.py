@@ -11,7 +11,7 @@ from graphopt.ops.arithmetic import add, clip, mul
 from graphopt.ops.conv import conv
 from graphopt.ops.normalization import batch_normalization
 from graphopt.passes.affine import statistics
-from graphopt.rewrite.examples import example, filled, weights
+from graphopt.rewriting.examples import example, filled, weights
 from graphopt.structural import constant
 from graphopt.tensor import Tensor
 from graphopt.types import DType

@@ -22,7 +22,7 @@ from graphopt.ops.shape import expand, reshape, shape, unsqueeze
 from graphopt.ops.slicing import concat
 from graphopt.passes.fold import DedupConstants, FoldConstants
 from graphopt.pipeline import Context, Pass, run_pipeline
-from graphopt.rewrite.examples import example, filled, ints, weights
+from graphopt.rewriting.examples import example, filled, ints, weights
 from graphopt.structural import constant, opaque, out
 from graphopt.tensor import Tensor
 from graphopt.types import DType, TensorType

@@ -11,7 +11,7 @@ from graphopt.ops.pool import max_pool
 from graphopt.ops.selection import top_k
 from graphopt.passes.prune import Prune
 from graphopt.pipeline import Context, run_pipeline
-from graphopt.rewrite.examples import example, filled, ints
+from graphopt.rewriting.examples import example, filled, ints
 from graphopt.structural import graph_input, out
 from graphopt.types import TensorType
 

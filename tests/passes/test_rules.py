@@ -14,8 +14,8 @@ from graphopt.dims import Dim, Symbol, atoms
 from graphopt.ir import Node, walk
 from graphopt.passes import RULES
 from graphopt.refine import refines
-from graphopt.rewrite.rule import Math, Rule, Soundness
-from graphopt.rewrite.sweep import Sweep
+from graphopt.rewriting.rule import Math, Rule, Soundness
+from graphopt.rewriting.sweep import Sweep
 from graphopt.types import DType
 
 ALL = list(RULES)

@@ -1,7 +1,7 @@
 """Rewriting: rules as equations, the matcher, and the sweep that applies them."""
 
-from graphopt.rewrite.pattern import Apply, Pattern, Var, match
-from graphopt.rewrite.rule import (
+from graphopt.rewriting.pattern import Apply, Pattern, Var, match
+from graphopt.rewriting.rule import (
     Attr,
     Const,
     Equations,
@@ -16,7 +16,7 @@ from graphopt.rewrite.rule import (
     Value,
     rules,
 )
-from graphopt.rewrite.sweep import Rewriter, Sweep, sweep
+from graphopt.rewriting.sweep import Rewriter, Sweep, sweep
 
 __all__ = [
     "Apply",

@@ -9,7 +9,7 @@ import pytest
 
 from graphopt.errors import RewriteError
 from graphopt.op import absent
-from graphopt.rewrite.pattern import Apply, Var, build, is_filled_with, match, variables
+from graphopt.rewriting.pattern import Apply, Var, build, is_filled_with, match, variables
 from graphopt.structural import constant
 from graphopt.tensor import Tensor
 from graphopt.types import DType

@@ -16,21 +16,25 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 from inspect import signature
-from typing import Any, Concatenate, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, TypeVar
 
 from graphopt.errors import RewriteError
 from graphopt.ir import Node
 from graphopt.op import Op
-from graphopt.rewrite.pattern import Apply, Bindings, Var, build, match_apply, variables
+from graphopt.rewriting.pattern import Apply, Bindings, Var, build, match_apply, variables
 
-Value = Any
-Const = Any
-Maybe = Any
-MaybeConst = Any
-Many = Any
-Attr = Any
-"""Annotations of a rule set's parameters: a value, a constant, either that may be left out,
-several operands, an attribute."""
+if TYPE_CHECKING:
+    Value = Any
+    Const = Any
+    Maybe = Any
+    MaybeConst = Any
+    Many = Any
+    Attr = Any
+else:  # by name, whether or not annotations are evaluated
+    Value, Const, Maybe = "Value", "Const", "Maybe"
+    MaybeConst, Many, Attr = "MaybeConst", "Many", "Attr"
+"""Annotations of a rule's variables: a value, a constant, either that may be left out, several
+operands, an attribute."""
 
 
 class Soundness(IntEnum):

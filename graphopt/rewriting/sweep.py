@@ -20,7 +20,7 @@ from graphopt.graph import Graph
 from graphopt.ir import Node
 from graphopt.records import Derivation
 from graphopt.refine import refines
-from graphopt.rewrite.rule import Math, RuleSet
+from graphopt.rewriting.rule import Math, RuleSet
 
 Rewriter = Callable[[Node], tuple[Node, str] | None]
 """What replaces a node, and the name of the rule that said so; None to keep it."""

@@ -14,8 +14,8 @@ from graphopt.graph import Graph
 from graphopt.ir import Node
 from graphopt.op import Array, Xp, op
 from graphopt.records import Record, Tables
-from graphopt.rewrite.rule import Equations, Math, Rule, RuleSet, Soundness, Value, rules
-from graphopt.rewrite.sweep import MAX_CHAIN, Rewriter, Sweep, Uses, rewriter_of, sweep
+from graphopt.rewriting.rule import Equations, Math, Rule, RuleSet, Soundness, Value, rules
+from graphopt.rewriting.sweep import MAX_CHAIN, Rewriter, Sweep, Uses, rewriter_of, sweep
 from graphopt.structural import constant
 from graphopt.types import DType, Type
 from tests.toy import add, floats, forget, graph_of, neg, scale, sub
