@@ -45,12 +45,15 @@ class Facts:
     """What is known of an op beside its type rule and kernel.
 
     `elementwise`: output element i depends on the broadcast inputs' elements i only. `moves`: the
-    output's elements are elements of the first input. `total`: never fails on inputs of the right
-    types, so it may leave a branch or a loop. `mutates`: positions of inputs that are versions of
-    a resource which the node ends, returning the successor as output of the same rank among its
-    resource outputs. `opaque`: not understood: never merged, duplicated, folded or moved.
-    `host_inputs`: inputs whose content, not only type, shapes the result. `unit`: e with
-    f(x, e) = x, `unit_side` where. `ulps`: error bound of an element-wise op on any backend.
+    output's elements are elements of the first input. `total`: never fails on inputs whose types
+    prove that they fit, so it may leave a branch or a loop. `commutative`, and `unit` (e with
+    f(x, e) = x, `unit_side` where), are meant bit for bit but for the payload of a NaN.
+    `idempotent`: f(f(x)) = f(x), of two inputs f(x, x) = x. `monotone` holds among numbers, within
+    the op's error. `ulps`: error bound of an element-wise op on any backend, in units of
+    eps * max(1, |y|). `host_inputs`: inputs whose content, not only type, shapes the result.
+    `mutates`: positions of inputs that are versions of a resource which the node ends, returning
+    the successor as output of the same rank among its resource outputs. `opaque`: not understood:
+    never merged, duplicated, folded or moved.
     """
 
     elementwise: bool = False

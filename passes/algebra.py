@@ -102,10 +102,20 @@ def negation(x: Value, y: Value) -> Equations:
 
 
 @rules(Soundness.EXACT)
-def choices(p: Const, x: Value, y: Value) -> Equations:
-    """where(true, x, y) = x, where(p, x, x) = x."""
+def choices(p: Const, q: Value, x: Value, y: Value) -> Equations:
+    """where(true, x, y) = x, where(q, x, x) = x, where nothing is broadcast."""
     yield Rule(
-        "where_true",
+        "where_same",
+        where(q, x, x),
+        x,
+        when=lambda root, x: same_shape(root, x),
+        fires=lambda: where(example("bool[N]", "q"), example("float32[N]"), example("float32[N]")),
+        misses=lambda: where(
+            example("bool[2, 1]", "q"), example("float32[3]"), example("float32[3]")
+        ),
+    )
+    yield Rule(
+        "where_known",
         where(p, x, y),
         lambda p, x, y: x if all_are(p, True) else y if all_are(p, False) else None,
         when=lambda p, x, y, root: same_shape(root, x if all_are(p, True) else y),

@@ -142,7 +142,9 @@ class Exporter:
                 return name
             outer = outer.parent
         target = frame
-        while target.parent is not None and (target.inline or tensor.nbytes > LARGE):
+        while target.parent is not None and (
+            target.inline or tensor.nbytes > LARGE or _used_outside(target, value)
+        ):
             target = target.parent
         name = target.wanted.get(value) or self.names.of_value(value, "constant")
         target.names[value] = name
@@ -343,6 +345,14 @@ def _resolved(value: Node) -> Node:
 def _is_made(value: Node) -> bool:
     """Whether a node makes the value: it is no input, parameter or constant."""
     return value.op.name == "Out" or value.op.key not in SILENT
+
+
+def _used_outside(frame: _Frame, value: Node) -> bool:
+    """Whether a graph around the frame uses the value too: one constant serves both."""
+    outer = frame.parent
+    while outer is not None and value not in outer.used:
+        outer = outer.parent
+    return outer is not None
 
 
 def _named(frame: _Frame, node: Node) -> bool:

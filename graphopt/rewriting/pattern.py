@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import copysign
 from typing import Any
-
-import numpy as np
 
 from graphopt.errors import RewriteError
 from graphopt.ir import Node, attribute_key
@@ -170,7 +169,7 @@ def is_filled_with(node: Node, number: float | bool) -> bool:
     element = tensor.element
     if tensor.dtype.kind == "b" or isinstance(number, bool):
         return tensor.dtype.kind == "b" and isinstance(number, bool) and bool(element) == number
-    return bool(element == number) and bool(np.signbit(element) == np.signbit(float(number)))
+    return bool(element == number) and copysign(1, float(element)) == copysign(1, number)
 
 
 def build(pattern: Any, bound: Bindings) -> Node:

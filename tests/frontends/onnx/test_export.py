@@ -238,6 +238,18 @@ def test_constants_of_bodies_stand_outside_only_if_large() -> None:
     assert made.ByteSize() < 5000
 
 
+def test_a_constant_that_a_body_shares_with_its_surroundings_is_written_once() -> None:
+    c = graph_input("c", TensorType(DType.BOOL, ()))
+    two = constant(TWO)
+    branches = [Body.close((), (X,), (op(name)(X, two),)) for name in ("Add", "Mul")]
+    y = op("If")(c, X, then_branch=branches[0], else_branch=branches[1])
+    made = written(Graph((c, X), (op("Sub")(y, two),), ("y",)))
+    inner = [item.g.initializer for item in made.graph.node[0].attribute]
+    assert len(made.graph.initializer) == 1 and not any(inner)
+    alone = written(Graph((c, X), (y,), ("y",)))
+    assert not alone.graph.initializer
+
+
 def test_opaque_nodes_are_written_unchanged() -> None:
     proto = model(
         "g (bool c, float[2] x) => (float[2] y) <float[2] t> {"
