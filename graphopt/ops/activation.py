@@ -9,18 +9,12 @@ from typing import Any
 from graphopt import dims
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Op, Xp, op, refuse
+from graphopt.ops.checks import float_dtype, same_dtype
 from graphopt.ops.common import broadcast_shapes
-from graphopt.ops.elementwise import (
-    FLOATS,
-    NUMBERS,
-    SIGNED,
-    Dtypes,
-    accept,
-    over,
-    unary_examples,
-    unary_rule,
-    wide,
-)
+from graphopt.ops.dtypes import FLOATS, NUMBERS, SIGNED, WIDE_NUMBERS, Dtypes
+from graphopt.ops.elementwise import unary_examples, unary_rule
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import single
 from graphopt.ops.special import erf
 from graphopt.types import DType, TensorType, Type, dtype_of
 
@@ -36,7 +30,7 @@ def activation(
 
     def declare(kernel: Callable[..., Array]) -> Op:
         def run(xp: Xp, x: Array, **given: Any) -> Array:
-            return xp.cast(kernel(xp, wide(xp, x), **given), dtype_of(x.dtype))
+            return xp.cast(kernel(xp, single(xp, x), **given), dtype_of(x.dtype))
 
         run.__wrapped__ = kernel  # type: ignore[attr-defined]  # the signature that Op reads
         run.__doc__ = kernel.__doc__
@@ -160,9 +154,6 @@ def shrink(xp: Xp, x: Array, *, bias: float = 0.0, lambd: float = 0.5) -> Array:
     return xp.where(x < -lambd, x + bias, xp.where(x > lambd, x - bias, 0))
 
 
-SLOPES = (*FLOATS, DType.INT32, DType.INT64, DType.UINT32, DType.UINT64)
-
-
 @op("PRelu", facts=Facts(elementwise=True, total=True))
 def prelu(xp: Xp, x: Array, slope: Array) -> Array:
     """x, or slope * x where x is negative; slope is broadcast to the shape of x."""
@@ -171,9 +162,8 @@ def prelu(xp: Xp, x: Array, slope: Array) -> Array:
 
 @prelu.infer
 def _(x: Node, slope: Node) -> Type:
-    kind = accept(x, SLOPES)
-    if slope.dtype is not kind.dtype:
-        raise refuse(f"the inputs' dtypes differ: {kind.dtype} and {slope.dtype}")
+    same_dtype(x, slope, among=WIDE_NUMBERS)
+    kind = x.tensor_type
     shape, other = x.shape, slope.shape
     if shape is not None and other is not None:
         both = broadcast_shapes((shape, other))
@@ -187,11 +177,12 @@ def _(x: Node, slope: Node) -> Type:
 
 @prelu.examples
 def _() -> list[Node]:
-    x = over("x", DType.FLOAT32, "N", 3, 4)
-    slopes = [
-        over("slope", DType.FLOAT32, *shape) for shape in ((3, 1), (1,), (), (4,), ("N", 1, 1))
+    x = given("x", "N", 3, 4)
+    slopes = [given("slope", *shape) for shape in ((3, 1), (1,), (), (4,), ("N", 1, 1))]
+    kinds = [
+        prelu(given("x", 5, 7, dtype=dtype), given("slope", 5, 7, dtype=dtype))
+        for dtype in WIDE_NUMBERS
     ]
-    kinds = [prelu(over("x", dtype, 5, 7), over("slope", dtype, 5, 7)) for dtype in SLOPES]
     return [*(prelu(x, slope) for slope in slopes), *kinds]
 
 
@@ -200,14 +191,15 @@ def swiglu(xp: Xp, a: Array, b: Array, *, alpha: float = 1.0) -> Array:
     """Swish(a) * b; nothing is broadcast."""
     if a.shape != b.shape:
         raise ValueError(f"the shapes {a.shape} and {b.shape} differ")
-    return (swish.kernel(xp, wide(xp, a), alpha=alpha) * wide(xp, b)).astype(a.dtype, copy=False)
+    return (swish.kernel(xp, single(xp, a), alpha=alpha) * single(xp, b)).astype(
+        a.dtype, copy=False
+    )
 
 
 @swiglu.infer
 def _(a: Node, b: Node, *, alpha: float) -> Type:
-    kind, other = accept(a, FLOATS), accept(b, FLOATS)
-    if kind.dtype is not other.dtype:
-        raise refuse(f"the inputs' dtypes differ: {kind.dtype} and {other.dtype}")
+    float_dtype(a, b)
+    kind, other = a.tensor_type, b.tensor_type
     if kind.shape is None or other.shape is None:
         return TensorType(kind.dtype, other.shape if kind.shape is None else kind.shape)
     pairs = list(zip(kind.shape, other.shape, strict=False))
@@ -219,7 +211,7 @@ def _(a: Node, b: Node, *, alpha: float) -> Type:
 
 @swiglu.examples
 def _() -> list[Node]:
-    pairs = [(over("a", dtype, 5, 7), over("b", dtype, 5, 7)) for dtype in FLOATS]
-    pairs.append((over("a", DType.FLOAT32, "N", 3), over("b", DType.FLOAT32, "M", 3)))
-    pairs.append((over("a", DType.FLOAT32, 0), over("b", DType.FLOAT32, 0)))
+    pairs = [(given("a", 5, 7, dtype=dtype), given("b", 5, 7, dtype=dtype)) for dtype in FLOATS]
+    pairs.append((given("a", "N", 3), given("b", "M", 3)))
+    pairs.append((given("a", 0), given("b", 0)))
     return [*(swiglu(a, b) for a, b in pairs), swiglu(*pairs[0], alpha=0.5)]

@@ -11,22 +11,20 @@ from typing import Any
 from graphopt import dims
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Op, Xp, op, refuse
+from graphopt.ops.checks import check_dtype
 from graphopt.ops.common import broadcast_shapes
+from graphopt.ops.dtypes import FLOATS, NUMBERS, Dtypes
 from graphopt.ops.elementwise import (
-    FLOATS,
-    NUMBERS,
     Combine,
-    Dtypes,
-    accept,
     binary,
     binary_examples,
     broadcast_rule,
     broadcast_type,
     combine_known,
     nonnegative,
-    over,
-    wide,
 )
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import single
 from graphopt.structural import constant
 from graphopt.types import DType, TensorType, Type, dtype_of
 
@@ -63,7 +61,7 @@ div.infer(broadcast_rule(NUMBERS, known_quotient))
 
 @div.examples
 def _() -> list[Node]:
-    size = over("x", DType.INT64, 2)
+    size = given("x", 2, dtype=DType.INT64)
     numbers = [constant(data) for data in ([7, -7, 7, -7, 0], [2, 2, -2, -2, 5])]
     return [*binary_examples(div, NUMBERS), div(*numbers), div(size, constant([2, -3]))]
 
@@ -129,7 +127,9 @@ POWERS = (DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.BFLOAT16, DType.INT
 
 @power.infer
 def _(x: Node, y: Node) -> Type:
-    base, exponent = accept(x, POWERS), accept(y, NUMBERS)
+    check_dtype(x, POWERS)
+    check_dtype(y, NUMBERS)
+    base, exponent = x.tensor_type, y.tensor_type
     made = TensorType(base.dtype, broadcast_shapes((x.shape, y.shape)))
     if not (base.dtype.is_integer and exponent.dtype.is_integer):
         return made
@@ -151,7 +151,7 @@ def _() -> list[Node]:
         (DType.INT32, DType.INT8),
     ]
     numbers = [constant(data) for data in ([2, -3, 10, 0, 2], [3, 3, 0, 0, 63])]
-    examples = [power(over("x", a, 2, 3), over("y", b, 3)) for a, b in mixed]
+    examples = [power(given("x", 2, 3, dtype=a), given("y", 3, dtype=b)) for a, b in mixed]
     return [*binary_examples(power, POWERS), *examples, power(*numbers)]
 
 
@@ -175,8 +175,12 @@ def variadic(
     made.examples(
         lambda: [
             *binary_examples(made, dtypes),
-            made(over("x", first, "N")),
-            made(over("x", first, 2, 1), over("y", first, "N"), over("z", first, 1, 1, 1)),
+            made(given("x", "N", dtype=first)),
+            made(
+                given("x", 2, 1, dtype=first),
+                given("y", "N", dtype=first),
+                given("z", 1, 1, 1, dtype=first),
+            ),
         ]
     )
     return made
@@ -197,7 +201,7 @@ def _extreme(ufunc: str, *, greatest: bool) -> Callable[[Xp, tuple[Array, ...]],
 
 
 def _sum(xp: Xp, values: tuple[Array, ...]) -> Array:
-    return reduce(xp.add, (wide(xp, value) for value in values))
+    return reduce(xp.add, (single(xp, value) for value in values))
 
 
 EXTREME = Facts(elementwise=True, total=True, commutative=True, idempotent=True)
@@ -239,7 +243,8 @@ def clip(xp: Xp, x: Array, low: Array | None = None, high: Array | None = None) 
 
 @clip.infer
 def _(x: Node, low: Node | None, high: Node | None) -> Type:
-    kind = accept(x, NUMBERS)
+    check_dtype(x, NUMBERS)
+    kind = x.tensor_type
     kinds = [kind]
     for bound in (low, high):
         if bound is not None:
@@ -265,8 +270,9 @@ def _() -> list[Node]:
     examples: list[Node] = []
     for dtype in NUMBERS:
         x, low, high = (
-            over(name, dtype, *shape) for name, shape in (("x", (4, 5)), ("l", ()), ("h", ()))
+            given(name, *shape, dtype=dtype)
+            for name, shape in (("x", (4, 5)), ("l", ()), ("h", ()))
         )
         examples += [clip(x, low, high), clip(x, None, high), clip(x, low)]
-    x = over("x", DType.FLOAT32, "N", 0)
-    return [*examples, clip(x), clip(x, over("low", DType.FLOAT32, 1))]
+    x = given("x", "N", 0)
+    return [*examples, clip(x), clip(x, given("low", 1))]

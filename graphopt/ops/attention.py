@@ -13,22 +13,14 @@ from graphopt import dims
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Xp, op, refuse
-from graphopt.ops.neural import (
-    FLOATS,
-    NUMBERS,
-    check_size,
-    float_dtype,
-    given,
-    one_size,
-    size_at,
-    want_dtype,
-    want_rank,
-    wide,
-)
+from graphopt.ops.checks import check_dtype, check_rank, check_size, float_dtype, one_size, size_at
+from graphopt.ops.dtypes import FLOATS, NUMBERS
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import wide
 from graphopt.structural import constant
 from graphopt.types import DType, TensorType, Type
 
-MASKS = NUMBERS | {DType.BOOL}
+MASKS = (*NUMBERS, DType.BOOL)
 Heads = tuple[Size | None, Size | None, Size | None, Size | None]
 """The sizes (batch, heads, sequence, head size), None where they are not known."""
 
@@ -236,7 +228,7 @@ def _(
 
 def head_sizes(x: Node | None, heads: int | None) -> Heads:
     """The sizes of a value whose heads are split; `heads` is used where it is 3-d."""
-    want_rank(x, (3, 4), "q, k or v")
+    check_rank(x, (3, 4), "q, k or v")
     if x is None or x.shape is None:
         return (None, None, None, None)
     if len(x.shape) == 4:
@@ -256,11 +248,11 @@ def check_options(
     """Refuse inputs that exclude or want one another, and windows that end before they start."""
     if (past_key is None) != (past_value is None):
         raise refuse("past_key and past_value go together")
-    want_rank(past_key, (4,), "past_key")
-    want_rank(past_value, (4,), "past_value")
+    check_rank(past_key, (4,), "past_key")
+    check_rank(past_value, (4,), "past_value")
     if lengths is not None:
-        want_dtype(lengths, frozenset({DType.INT64}), "nonpad_kv_seqlen")
-        want_rank(lengths, (1,), "nonpad_kv_seqlen")
+        check_dtype(lengths, (DType.INT64,), "nonpad_kv_seqlen")
+        check_rank(lengths, (1,), "nonpad_kv_seqlen")
         if past_key is not None:
             raise refuse("nonpad_kv_seqlen excludes past_key")
     if left < -1 or right < -1:
@@ -271,8 +263,8 @@ def check_mask(mask: Node | None, *scores: Size | None) -> None:
     """Refuse a mask that cannot be broadcast to the scores once its last axis is continued."""
     if mask is None:
         return
-    want_dtype(mask, MASKS, "attn_mask")
-    want_rank(mask, (1, 2, 3, 4), "attn_mask")
+    check_dtype(mask, MASKS, "attn_mask")
+    check_rank(mask, (1, 2, 3, 4), "attn_mask")
     *front, last = mask.shape or (None,)
     for size, wanted in zip(reversed(front), reversed(scores[:-1]), strict=False):
         if size != 1:

@@ -7,15 +7,10 @@ from typing import Any
 from graphopt import dims
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Xp, op, refuse
-from graphopt.ops.elementwise import (
-    FLOAT8,
-    FLOATS,
-    NUMBERS,
-    accept,
-    combine_known,
-    over,
-    unary_examples,
-)
+from graphopt.ops.checks import check_dtype
+from graphopt.ops.dtypes import FLOAT8, FLOATS, NUMBERS
+from graphopt.ops.elementwise import combine_known, unary_examples
+from graphopt.ops.examples import given
 from graphopt.structural import constant, graph_input
 from graphopt.types import DType, SequenceType, TensorType, Type, dtype_of
 
@@ -41,7 +36,8 @@ def _(x: Node, *, to: DType, saturate: int, round_mode: str) -> Type:
 
 def cast_type(x: Node, to: DType, round_mode: str) -> TensorType:
     """The type of x cast to a dtype. Integers and sizes stay known as long as they fit."""
-    kind = accept(x, REAL)
+    check_dtype(x, REAL)
+    kind = x.tensor_type
     if to not in REAL:
         raise refuse(f"a cast to {to} is not taken")
     if round_mode not in ROUND_MODES:
@@ -66,20 +62,20 @@ def known_integer(a: Any) -> Any:
 @cast.examples
 def _() -> list[Node]:
     examples = [
-        cast(over("x", dtype, 5, 7), to=to)
+        cast(given("x", 5, 7, dtype=dtype), to=to)
         for dtype in REAL
         for to in REAL
         if dtype is not DType.STRING or to is not DType.BOOL
     ]
-    x = over("x", DType.FLOAT32, "N", 0)
+    x = given("x", "N", 0)
     rounding = [
-        cast(over("x", dtype, 40), to=DType.FLOAT8E8M0, saturate=saturate, round_mode=mode)
+        cast(given("x", 40, dtype=dtype), to=DType.FLOAT8E8M0, saturate=saturate, round_mode=mode)
         for mode in ROUND_MODES
         for saturate in (0, 1)
         for dtype in (DType.FLOAT32, DType.FLOAT16)
     ]
     known = [cast(constant([1, 300, -1]), to=to) for to in (DType.UINT8, DType.BOOL, DType.INT32)]
-    loose = [cast(over("x", DType.FLOAT32, 40), to=to, saturate=0) for to in FLOAT8]
+    loose = [cast(given("x", 40), to=to, saturate=0) for to in FLOAT8]
     return [*examples, *rounding, *known, *loose, cast(x, to=DType.INT64)]
 
 
@@ -98,10 +94,10 @@ def _(x: Node, target_type: Node, *, saturate: int, round_mode: str) -> Type:
 
 @cast_like.examples
 def _() -> list[Node]:
-    x, target = over("x", DType.FLOAT32, "N", 3), over("target", DType.INT8, 2)
+    x, target = given("x", "N", 3), given("target", 2, dtype=DType.INT8)
     return [cast_like(x, target), cast_like(constant([1, 2]), target),
-            cast_like(x, over("target", DType.FLOAT8E5M2), saturate=0),
-            cast_like(over("x", DType.FLOAT32, 9), over("target", DType.FLOAT16, 9))]  # fmt: skip
+            cast_like(x, given("target", dtype=DType.FLOAT8E5M2), saturate=0),
+            cast_like(given("x", 9), given("target", 9, dtype=DType.FLOAT16))]  # fmt: skip
 
 
 @op("BitCast", facts=Facts(elementwise=True, total=True))
@@ -112,7 +108,8 @@ def bit_cast(xp: Xp, x: Array, *, to: DType) -> Array:
 
 @bit_cast.infer
 def _(x: Node, *, to: DType) -> Type:
-    kind = accept(x, BITS)
+    check_dtype(x, BITS)
+    kind = x.tensor_type
     if to.bits != kind.dtype.bits or to not in BITS:
         raise refuse(f"{kind.dtype} and {to} have not the same number of bits")
     made = TensorType(to, kind.shape)
@@ -130,7 +127,7 @@ def _() -> list[Node]:
         if dtype.bits == to.bits and (to is not DType.BOOL or dtype is to)
     ]
     known = bit_cast(constant([1, -1]), to=DType.UINT64)
-    return [*(bit_cast(over("x", dtype, "N", 3), to=to) for dtype, to in pairs), known]
+    return [*(bit_cast(given("x", "N", 3, dtype=dtype), to=to) for dtype, to in pairs), known]
 
 
 @op("Identity", facts=Facts(elementwise=True, moves=True, total=True, involution=True,
@@ -168,16 +165,17 @@ def dropout(
 def _(
     x: Node, ratio: Node | None, training_mode: Node | None, *, seed: int | None, outputs: int
 ) -> Any:
-    kind = accept(x, (*FLOATS, *FLOAT8))
+    check_dtype(x, (*FLOATS, *FLOAT8))
+    kind = x.tensor_type
     if training_mode is not None and training_mode.known != (False,):
         raise refuse("a Dropout that trains, or may, is not a function of its inputs")
     if ratio is not None:
-        accept(ratio, (*FLOATS, *FLOAT8))
+        check_dtype(ratio, (*FLOATS, *FLOAT8))
     return kind if outputs == 1 else (kind, TensorType(DType.BOOL, kind.shape))
 
 
 @dropout.examples
 def _() -> list[Node]:
-    x, ratio = over("x", DType.FLOAT32, "N", 3), constant(0.25, DType.FLOAT32)
+    x, ratio = given("x", "N", 3), constant(0.25, DType.FLOAT32)
     masked = dropout(x, ratio, constant(False), outputs=2)
     return [*unary_examples(dropout, FLOATS), dropout(x, ratio, seed=1), masked]

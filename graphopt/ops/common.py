@@ -1,4 +1,4 @@
-"""What the declarations of ops share: broadcasting of types, axes, and families of kernels."""
+"""What the declarations of ops share: broadcasting of shapes, axes, known elements."""
 
 from __future__ import annotations
 
@@ -39,17 +39,6 @@ def broadcast_shapes(shapes: Sequence[Shape | None]) -> Shape | None:
     return tuple(made)
 
 
-def same_dtype(*values: Node | None) -> DType:
-    """The one dtype of the values that are there; raises TypeRuleError when they differ."""
-    dtypes = [value.dtype for value in values if value is not None]
-    if not dtypes:
-        raise refuse("there are no inputs")
-    for dtype in dtypes:
-        if dtype is not dtypes[0]:
-            raise refuse(f"the inputs' dtypes differ: {dtypes[0]} and {dtype}")
-    return dtypes[0]
-
-
 def normal_axis(axis: int, rank: int) -> int:
     """`axis` counted from the front; raises TypeRuleError when there is no such axis."""
     if not -rank <= axis < rank:
@@ -76,6 +65,12 @@ def shape_known(value: Node) -> tuple[Any, ...] | None:
     if shape is not None and len(shape) == 1 and isinstance(shape[0], int):
         return (None,) * shape[0]
     return None
+
+
+def element(value: Node | None) -> Size | None:
+    """The one element of a scalar (or of a tensor of size 1) as far as it is known."""
+    known = None if value is None else value.known
+    return known[0] if known is not None and len(known) == 1 else None
 
 
 def tensor(dtype: DType, shape: Sequence[Size | None] | None) -> TensorType:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from graphopt.body import Body
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Xp, op, refuse
-from graphopt.structural import constant, graph_input
+from graphopt.ops.examples import given
+from graphopt.structural import constant
 from graphopt.types import (
     UNKNOWN,
     DType,
@@ -103,9 +104,9 @@ def join(a: Type, b: Type) -> Type:
 
 @if_.examples
 def _() -> list[Node]:
-    cond = graph_input("cond", TensorType(DType.BOOL, ()))
-    x = graph_input("x", TensorType(DType.FLOAT32, (2, 3)))
-    y = graph_input("y", TensorType(DType.FLOAT32, (1, 3)))
+    cond = given("cond", dtype=DType.BOOL)
+    x = given("x", 2, 3)
+    y = given("y", 1, 3)
     first, second = Body.close((), (x, y), (x,)), Body.close((), (x, y), (y,))
     both, swapped = Body.close((), (x, y), (x, y)), Body.close((), (x, y), (y, x))
     number = Body.close((), (), (constant(1),)), Body.close((), (), (constant(2),))

@@ -9,30 +9,22 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from graphopt import dims
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Ints, Xp, op, refuse
-from graphopt.ops.common import tensor
-from graphopt.ops.neural import (
+from graphopt.ops.checks import (
+    check_rank,
+    check_rank_from,
     check_size,
     float_dtype,
-    given,
     one_size,
     size_at,
-    want_rank,
-    want_rank_from,
-    wide,
 )
-from graphopt.ops.window import (
-    Window,
-    columns,
-    padded,
-    refusing,
-    window,
-)
-from graphopt.structural import graph_input
-from graphopt.types import DType, TensorType, Type
+from graphopt.ops.common import tensor
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import wide
+from graphopt.ops.window import Window, columns, padded, refusing, window
+from graphopt.types import DType, Type
 
 BLOCK = 1 << 22
 """How many elements of columns are gathered at a time."""
@@ -78,8 +70,8 @@ def kernel_sizes(x: Node, w: Node, kernel_shape: Ints | None) -> Sizes | None:
 
     Raises TypeRuleError when x, w and the attribute disagree.
     """
-    want_rank_from(x, 3)
-    want_rank_from(w, 3)
+    check_rank_from(x, 3)
+    check_rank_from(w, 3)
     stated = len(kernel_shape) + 2 if kernel_shape else None
     rank = one_size("the rank", x.rank, w.rank, stated)
     if not isinstance(rank, int):
@@ -109,7 +101,7 @@ def conv_shape(
     auto_pad: str,
 ) -> Sizes | None:
     """The shape of a convolution; refuses inputs that do not fit together."""
-    want_rank(bias, (1,), "the bias")
+    check_rank(bias, (1,), "the bias")
     if group < 1:
         raise refuse(f"group is {group}")
     kernel = kernel_sizes(x, w, kernel_shape)
@@ -163,7 +155,7 @@ def _(x: Node, w: Node, bias: Node | None, **geometry: Any) -> Type:
 @conv.examples
 def _() -> list[Node]:
     x, w = given("x", 2, 4, 7, 6), given("w", 6, 4, 3, 2)
-    batch = graph_input("x", TensorType(DType.FLOAT32, (dims.symbol("N"), 4, dims.symbol("H"), 6)))
+    batch = given("x", "N", 4, "H", 6)
     half = [
         given(name, *s, dtype=DType.FLOAT16) for name, s in (("x", (1, 2, 5)), ("w", (3, 2, 2)))
     ]

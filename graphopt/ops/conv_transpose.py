@@ -12,27 +12,12 @@ from graphopt import dims
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Ints, Xp, op, refuse
+from graphopt.ops.checks import check_dtype, check_rank, check_size, float_dtype, one_size, size_at
 from graphopt.ops.common import shape_known, tensor
 from graphopt.ops.conv import add_bias, all_known, kernel_of, kernel_sizes
-from graphopt.ops.neural import (
-    check_size,
-    float_dtype,
-    given,
-    one_size,
-    size_at,
-    want_dtype,
-    want_rank,
-    wide,
-)
-from graphopt.ops.window import (
-    SAME,
-    Window,
-    concrete,
-    fold,
-    refusing,
-    share,
-    window,
-)
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import wide
+from graphopt.ops.window import SAME, Window, concrete, fold, refusing, share, window
 from graphopt.structural import constant, graph_input
 from graphopt.types import DType, TensorType, Type
 
@@ -129,7 +114,7 @@ def _(
     output_shape: Ints | None,
 ) -> Type:
     dtype = float_dtype(x, w, bias)
-    want_rank(bias, (1,), "the bias")
+    check_rank(bias, (1,), "the bias")
     if group < 1:
         raise refuse(f"group is {group}")
     kernel = kernel_sizes(x, w, kernel_shape)
@@ -154,7 +139,7 @@ def _(
 @conv_transpose.examples
 def _() -> list[Node]:
     x, w = given("x", 2, 4, 3, 4), given("w", 4, 3, 3, 2)
-    batch = graph_input("x", TensorType(DType.FLOAT32, (dims.symbol("N"), 4, dims.symbol("H"), 4)))
+    batch = given("x", "N", 4, "H", 4)
     return [
         conv_transpose(x, w),
         conv_transpose(x, w, given("b", 3), strides=(2, 3), pads=(1, 0, 2, 1), dilations=(2, 1)),
@@ -204,11 +189,11 @@ def _(
     strides: Ints | None,
 ) -> Type:
     if x.dtype is DType.STRING or x.dtype.code > DType.BFLOAT16.code:
-        raise refuse(f"{x.dtype} elements are not taken")
-    want_rank(x, (3,), "the input")
+        raise refuse(f"{x.dtype} is not taken")
+    check_rank(x, (3,), "the input")
     for value in (image_shape, block_shape):
-        want_dtype(value, frozenset({DType.INT64}), "a shape")
-        want_rank(value, (1,), "a shape")
+        check_dtype(value, (DType.INT64,), "a shape")
+        check_rank(value, (1,), "a shape")
     image, block = shape_known(image_shape), shape_known(block_shape)
     if image is None:
         image = None if block is None else (None,) * len(block)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Op, Xp, refuse
+from graphopt.ops.checks import check_dtype
 from graphopt.ops.common import normal_axis
-from graphopt.ops.elementwise import accept, over, wide
-from graphopt.ops.reduction import SUMS
+from graphopt.ops.dtypes import WIDE_NUMBERS
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import single
 from graphopt.structural import constant
 from graphopt.types import DType, TensorType, Type
 
@@ -18,7 +20,7 @@ def cumulative(name: str, text: str, function: str, start: int) -> Op:
         along = int(axis.reshape(()))
         if not -x.ndim <= along < x.ndim:
             raise ValueError(f"there is no axis {along} among {x.ndim}")
-        ready = xp.flip(wide(xp, x), along) if reverse else wide(xp, x)
+        ready = xp.flip(single(xp, x), along) if reverse else single(xp, x)
         total = getattr(xp, function)(ready, axis=along, dtype=ready.dtype)
         if exclusive:
             count = x.shape[along]
@@ -28,8 +30,9 @@ def cumulative(name: str, text: str, function: str, start: int) -> Op:
         return (xp.flip(total, along) if reverse else total).astype(x.dtype, copy=False)
 
     def rule(x: Node, axis: Node, *, exclusive: int, reverse: int) -> Type:
-        kind = accept(x, SUMS)
-        accept(axis, (DType.INT32, DType.INT64))
+        check_dtype(x, WIDE_NUMBERS)
+        kind = x.tensor_type
+        check_dtype(axis, (DType.INT32, DType.INT64))
         if axis.shape not in ((), (1,)) and axis.rank not in (None, 1):
             raise refuse(f"the axis is a scalar, not {axis.type}")
         if kind.shape is not None and axis.ints is not None:
@@ -42,14 +45,14 @@ def cumulative(name: str, text: str, function: str, start: int) -> Op:
     made.infer(rule)
 
     def examples() -> list[Node]:
-        x, last, first = over("x", DType.FLOAT32, "N", 3), constant(-1), constant(0, DType.INT32)
+        x, last, first = given("x", "N", 3), constant(-1), constant(0, DType.INT32)
         return [
-            *(made(over("x", dtype, 4, 5), last) for dtype in SUMS),
+            *(made(given("x", 4, 5, dtype=dtype), last) for dtype in WIDE_NUMBERS),
             made(x, last, exclusive=1),
             made(x, first, reverse=1),
             made(x, first, exclusive=1, reverse=1),
-            made(over("x", DType.FLOAT32, 0, 3), first, exclusive=1),
-            made(over("x", DType.FLOAT32, 2, 3, 1, 2), over("axis", DType.INT64)),
+            made(given("x", 0, 3), first, exclusive=1),
+            made(given("x", 2, 3, 1, 2), given("axis", dtype=DType.INT64)),
         ]
 
     made.examples(examples)

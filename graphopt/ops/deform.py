@@ -8,16 +8,11 @@ from typing import Any
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Ints, Xp, op, refuse
+from graphopt.ops.checks import check_rank, float_dtype, one_size, size_at
 from graphopt.ops.common import tensor
 from graphopt.ops.conv import add_bias, conv_shape, kernel_of
-from graphopt.ops.neural import (
-    float_dtype,
-    given,
-    one_size,
-    size_at,
-    want_rank,
-    wide,
-)
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import wide
 from graphopt.ops.sampling import Neighbour, gather, neighbours
 from graphopt.ops.window import concrete, window
 from graphopt.types import Type
@@ -95,7 +90,7 @@ def _(
         return tensor(dtype, None)
     made: list[Size | None] = list(shape)
     for value in (offset, mask):
-        want_rank(value, (len(shape),), "the offset or mask")
+        check_rank(value, (len(shape),), "the offset or mask")
         for axis in (0, *range(2, len(shape))):
             made[axis] = one_size("a size of the output", made[axis], size_at(value, axis))
     return tensor(dtype, made)

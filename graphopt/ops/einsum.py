@@ -9,8 +9,8 @@ from functools import lru_cache
 from graphopt import dims
 from graphopt.dims import Size
 from graphopt.op import refuse
+from graphopt.ops.checks import one_size
 from graphopt.ops.common import Shape, broadcast_shapes
-from graphopt.ops.neural import one_size
 
 
 @dataclass(frozen=True, slots=True)

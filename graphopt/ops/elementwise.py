@@ -7,20 +7,15 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from graphopt.dims import Dim, lower, symbol
+from graphopt.dims import Dim, lower
 from graphopt.ir import Node
 from graphopt.op import PLAIN, Array, Facts, Op, TypeRule, Xp, refuse
+from graphopt.ops.checks import check_dtype
 from graphopt.ops.common import broadcast_shapes
+from graphopt.ops.dtypes import FLOATS, NUMBERS, Dtypes
+from graphopt.ops.examples import given
 from graphopt.structural import graph_input
 from graphopt.types import MAX_KNOWN, DType, TensorType, Type
-
-Dtypes = tuple[DType, ...]
-FLOATS = (DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.BFLOAT16)
-SIGNED = (DType.INT64, DType.INT32, DType.INT8, DType.INT16)
-INTEGERS = (*SIGNED, DType.UINT8, DType.UINT16, DType.UINT32, DType.UINT64)
-NUMBERS = (*FLOATS, *INTEGERS)
-FLOAT8 = (DType.FLOAT8E4M3FN, DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2, DType.FLOAT8E5M2FNUZ)
-BOOLS = (DType.BOOL,)
 
 Combine = Callable[..., Any]
 """From known elements (no None among them) to one: a number, a Dim, or None where not known."""
@@ -86,21 +81,14 @@ def _spread(kind: TensorType, shape: tuple[int, ...], size: int) -> Sequence[Any
     return [known[at] for at in positions]
 
 
-def accept(value: Node, dtypes: Dtypes) -> TensorType:
-    """The type of a tensor operand; raises TypeRuleError when its dtype is not among `dtypes`."""
-    kind = value.tensor_type
-    if kind.dtype not in dtypes:
-        raise refuse(f"{kind.dtype} is not taken")
-    return kind
-
-
 def unary_rule(
     dtypes: Dtypes, known: Combine | None = None, result: DType | None = None
 ) -> TypeRule:
     """The type rule of a function of one variable: same shape, same dtype or `result`."""
 
     def rule(x: Node, **attrs: Any) -> Type:
-        kind = accept(x, dtypes)
+        check_dtype(x, dtypes)
+        kind = x.tensor_type
         dtype = result or kind.dtype
         made = TensorType(dtype, kind.shape)
         if known is None or kind.known is None:
@@ -120,7 +108,8 @@ def broadcast_rule(
         for value in values:
             if value is None:
                 raise refuse("an input is missing")
-            kinds.append(accept(value, dtypes))
+            check_dtype(value, dtypes)
+            kinds.append(value.tensor_type)
         return broadcast_type(kinds, known, result)
 
     return rule
@@ -190,24 +179,12 @@ def binary(
     return op
 
 
-def wide(xp: Xp, x: Array) -> Array:
-    """x, in float32 if it is a 16-bit float: what is computed in several steps is rounded once."""
-    return x.astype(xp.float32) if x.dtype.itemsize == 2 and x.dtype.kind not in "iu" else x
-
-
-def over(name: str, dtype: DType, *shape: int | str) -> Node:
-    """An input for examples; a size may be the name of a symbol."""
-    return graph_input(
-        name, TensorType(dtype, tuple(symbol(s) if isinstance(s, str) else s for s in shape))
-    )
-
-
 def unary_examples(op: Op, dtypes: Dtypes, **attrs: Any) -> list[Node]:
     """Examples of a function of one variable."""
     first = dtypes[0]
     shapes: list[tuple[int | str, ...]] = [("N", 3), (), (0, 2), (1,)]
-    operands = [over("x", dtype, 5, 7) for dtype in dtypes]
-    operands += [over("x", first, *shape) for shape in shapes]
+    operands = [given("x", 5, 7, dtype=dtype) for dtype in dtypes]
+    operands += [given("x", *shape, dtype=first) for shape in shapes]
     operands.append(graph_input("x", TensorType(first, None)))
     return [op(x, **attrs) for x in operands]
 
@@ -215,13 +192,13 @@ def unary_examples(op: Op, dtypes: Dtypes, **attrs: Any) -> list[Node]:
 def binary_examples(op: Op, dtypes: Dtypes, **attrs: Any) -> list[Node]:
     """Examples of a function of two variables that are broadcast."""
     first = dtypes[0]
-    pairs = [(over("x", dtype, 5, 7), over("y", dtype, 5, 7)) for dtype in dtypes]
+    pairs = [(given("x", 5, 7, dtype=dtype), given("y", 5, 7, dtype=dtype)) for dtype in dtypes]
     pairs += [
-        (over("x", first, "N", 3), over("y", first, 3)),
-        (over("x", first, 2, 1), over("y", first, 1, 0)),
-        (over("x", first), over("y", first, 1)),
-        (over("x", first, "N"), over("y", first, "M")),
-        (over("x", first, 4, "N", 1), over("y", first, "N", 5)),
-        (graph_input("x", TensorType(first, None)), over("y", first, 3)),
+        (given("x", "N", 3, dtype=first), given("y", 3, dtype=first)),
+        (given("x", 2, 1, dtype=first), given("y", 1, 0, dtype=first)),
+        (given("x", dtype=first), given("y", 1, dtype=first)),
+        (given("x", "N", dtype=first), given("y", "M", dtype=first)),
+        (given("x", 4, "N", 1, dtype=first), given("y", "N", 5, dtype=first)),
+        (graph_input("x", TensorType(first, None)), given("y", 3, dtype=first)),
     ]
     return [op(x, y, **attrs) for x, y in pairs]

@@ -5,16 +5,9 @@ from __future__ import annotations
 import operator
 
 from graphopt.op import Array, Facts, Xp, op
-from graphopt.ops.elementwise import (
-    FLOATS,
-    NUMBERS,
-    SIGNED,
-    known_absolute,
-    unary,
-    unary_examples,
-    unary_rule,
-    wide,
-)
+from graphopt.ops.dtypes import FLOATS, NUMBERS, SIGNED
+from graphopt.ops.elementwise import known_absolute, unary, unary_examples, unary_rule
+from graphopt.ops.kernels import single
 from graphopt.ops.special import erf as erf_of
 
 IDEMPOTENT = Facts(idempotent=True)
@@ -58,7 +51,7 @@ atanh = unary("Atanh", "arctanh", "The inverse of tanh; NaN outside [-1, 1]", fa
 @op("Erf", facts=Facts(elementwise=True, total=True, monotone="increasing", ulps=4))
 def erf(xp: Xp, x: Array) -> Array:
     """The error function, 2/√π times the integral of exp(-t²) from 0 to x."""
-    return erf_of(xp, wide(xp, x)).astype(x.dtype)
+    return erf_of(xp, single(xp, x)).astype(x.dtype)
 
 
 erf.infer(unary_rule(FLOATS))

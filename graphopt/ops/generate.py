@@ -8,23 +8,17 @@ from typing import Any
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Xp, op, refuse
-from graphopt.ops.common import same_dtype, shape_known, tensor
-from graphopt.ops.sizes import (
-    check_dtype,
-    check_single,
-    check_vector,
-    example,
-    extent,
-    length_of,
-    older_dtype,
-    places,
-)
+from graphopt.ops.checks import check_dtype, check_single, check_vector, older_dtype, same_dtype
+from graphopt.ops.common import shape_known, tensor
+from graphopt.ops.dtypes import FLOATS
+from graphopt.ops.examples import given
+from graphopt.ops.sizes import extent, length_of, places
 from graphopt.structural import constant
 from graphopt.tensor import Tensor
 from graphopt.types import MAX_KNOWN, DType, TensorType, Type
 
-LOW = frozenset({DType.FLOAT16, DType.BFLOAT16})
-RANGES = LOW | {DType.FLOAT32, DType.FLOAT64, DType.INT16, DType.INT32, DType.INT64}
+LOW = (DType.FLOAT16, DType.BFLOAT16)
+RANGES = (*FLOATS, DType.INT16, DType.INT32, DType.INT64)
 ONE_ZERO = Tensor.splat(DType.FLOAT32, (1,), 0)
 """What an array of a given shape is filled with by default."""
 
@@ -128,7 +122,7 @@ def _() -> list[Node]:
         return made
 
     return [
-        *(over(dtype, 1, 7, 2) for dtype in sorted(RANGES, key=str)),
+        *(over(dtype, 1, 7, 2) for dtype in RANGES),
         over(DType.INT64, 5, -4, -3),
         over(DType.INT32, 5, 5, 1),
         over(DType.INT64, 0, 3, -1),
@@ -156,10 +150,10 @@ def _(input: Node, *, dtype: DType | None, k: int) -> Type:
 
 @eye_like.examples
 def _() -> list[Node]:
-    x = example(3, 4)
+    x = given("x", 3, 4)
     made = [eye_like(x, k=k) for k in (-5, -1, 0, 2)]
     made += [eye_like(x, dtype=dtype) for dtype in (DType.BOOL, DType.INT64, DType.BFLOAT16)]
-    return [*made, eye_like(example(0, 2, dtype=DType.UINT8)), eye_like(example(1, 1))]
+    return [*made, eye_like(given("x", 0, 2, dtype=DType.UINT8)), eye_like(given("x", 1, 1))]
 
 
 @op("OneHot", facts=Facts(host_inputs=(1,)))
@@ -210,5 +204,5 @@ def _() -> list[Node]:
         *(one_hot(at, depth, values, axis=axis) for axis in (-3, -1, 0, 1, 2)),
         one_hot(constant([2], DType.INT32), constant(3.0, DType.FLOAT32), flags),
         one_hot(constant([1, 0], DType.FLOAT32), depth, constant([0, 1], DType.INT8)),
-        one_hot(example(0, dtype=DType.INT64), depth, values),
+        one_hot(given("x", 0, dtype=DType.INT64), depth, values),
     ]

@@ -8,17 +8,11 @@ from __future__ import annotations
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Xp, op, refuse
+from graphopt.ops.checks import check_dtype, check_vector, older_dtype, one_size, same_dtype
 from graphopt.ops.common import normal_axis, tensor
-from graphopt.ops.sizes import (
-    INDICES,
-    agree,
-    check_dtype,
-    check_vector,
-    example,
-    moved,
-    older_dtype,
-    places,
-)
+from graphopt.ops.dtypes import INDICES
+from graphopt.ops.examples import given
+from graphopt.ops.sizes import moved, places
 from graphopt.structural import constant
 from graphopt.tensor import Tensor
 from graphopt.types import DType, Type
@@ -50,14 +44,14 @@ def _(data: Node, indices: Node, *, axis: int) -> Type:
 
 @gather.examples
 def _() -> list[Node]:
-    x = example(3, 4, 2)
+    x = given("x", 3, 4, 2)
     wide = constant([[0, -1], [2, 1]], DType.INT64)
     return [
         gather(x, constant([2, 0, -3], DType.INT32)),
         gather(x, constant(-1, DType.INT64), axis=1),
         gather(x, wide, axis=-2),
         gather(x, constant([], DType.INT64), axis=2),
-        gather(example(2, 0, dtype=DType.BOOL), constant([1], DType.INT64)),
+        gather(given("x", 2, 0, dtype=DType.BOOL), constant([1], DType.INT64)),
         gather(constant([5, 6, 7], DType.INT64), constant(1, DType.INT64)),
     ]
 
@@ -97,11 +91,11 @@ def _(data: Node, indices: Node, *, axis: int) -> Type:
 
 @gather_elements.examples
 def _() -> list[Node]:
-    x, at = example(3, 2), constant([[0, 1], [-1, 0]], DType.INT64)
+    x, at = given("x", 3, 2), constant([[0, 1], [-1, 0]], DType.INT64)
     return [
         gather_elements(x, at),
         gather_elements(x, constant([[1, 0, -2]] * 3, DType.INT32), axis=1),
-        gather_elements(example(3), constant([2, 2, 0, 1], DType.INT64), axis=-1),
+        gather_elements(given("x", 3), constant([2, 2, 0, 1], DType.INT64), axis=-1),
         gather_elements(x, constant(Tensor.splat(DType.INT64, (0, 2), 0))),
     ]
 
@@ -124,7 +118,7 @@ def gather_nd(xp: Xp, data: Array, indices: Array, *, batch_dims: int = 0) -> Ar
 @gather_nd.infer
 def _(data: Node, indices: Node, *, batch_dims: int) -> Type:
     dtype = older_dtype(data)
-    check_dtype(indices, frozenset({DType.INT64}), "indices")
+    check_dtype(indices, (DType.INT64,), "indices")
     sizes, lead = data.shape, indices.shape
     for value in (sizes, lead):
         if value is not None and not 0 <= batch_dims < len(value):
@@ -133,19 +127,23 @@ def _(data: Node, indices: Node, *, batch_dims: int) -> Type:
         return tensor(dtype, None)
     if not 1 <= depth <= len(sizes) - batch_dims:
         raise refuse(f"tuples of {depth} positions for {len(sizes) - batch_dims} axes")
-    both = [agree(a, b) for a, b in zip(sizes[:batch_dims], lead[:-1], strict=False)]
+    both = [
+        one_size("a batch size", a, b) for a, b in zip(sizes[:batch_dims], lead[:-1], strict=False)
+    ]
     return tensor(dtype, [*both, *lead[batch_dims:-1], *sizes[batch_dims + depth :]])
 
 
 @gather_nd.examples
 def _() -> list[Node]:
-    x = example(2, 3, 4)
+    x = given("x", 2, 3, 4)
     return [
         gather_nd(x, constant([[0, 1, 2], [-1, 0, -4]], DType.INT64)),
         gather_nd(x, constant([[[1]], [[0]]], DType.INT64)),
         gather_nd(x, constant([1, 2], DType.INT64)),
         gather_nd(x, constant([[[0], [2]], [[-1], [1]]], DType.INT64), batch_dims=1),
-        gather_nd(example(2, 2, dtype=DType.BOOL), constant([[0], [1]], DType.INT64), batch_dims=1),
+        gather_nd(
+            given("x", 2, 2, dtype=DType.BOOL), constant([[0], [1]], DType.INT64), batch_dims=1
+        ),
     ]
 
 
@@ -204,18 +202,18 @@ def _check_equal(wanted: tuple[Size, ...], updates: tuple[Size, ...]) -> None:
     if len(wanted) != len(updates):
         raise refuse(f"the updates have {len(updates)} axes, not {len(wanted)}")
     for a, b in zip(wanted, updates, strict=True):
-        agree(a, b)
+        one_size("a size", a, b)
 
 
 @scatter_elements.examples
 def _() -> list[Node]:
-    x, updates = example(3, 3), example(2, 3, name="u")
+    x, updates = given("x", 3, 3), given("u", 2, 3)
     at = constant([[1, 0, 2], [0, 2, -2]], DType.INT64)
     twice = constant([[0, 0, 1], [-1, 2, 1]], DType.INT32)
     made = [
         scatter_elements(x, twice, updates, axis=1, reduction=reduction) for reduction in REDUCTIONS
     ]
-    ints = example(4, dtype=DType.INT64), example(1, dtype=DType.INT64, name="u")
+    ints = given("x", 4, dtype=DType.INT64), given("u", 1, dtype=DType.INT64)
     return [
         *made,
         scatter_elements(x, at, updates),
@@ -238,7 +236,7 @@ def scatter_nd(
 @scatter_nd.infer
 def _(data: Node, indices: Node, updates: Node, *, reduction: str) -> Type:
     dtype = _check_updates(data, updates, reduction)
-    check_dtype(indices, frozenset({DType.INT64}), "indices")
+    check_dtype(indices, (DType.INT64,), "indices")
     sizes, lead = data.shape, indices.shape
     if sizes == () or lead == ():
         raise refuse("data and indices need an axis or more")
@@ -252,10 +250,10 @@ def _(data: Node, indices: Node, updates: Node, *, reduction: str) -> Type:
 
 @scatter_nd.examples
 def _() -> list[Node]:
-    x, rows = example(4, 2), example(2, 2, name="u")
+    x, rows = given("x", 4, 2), given("u", 2, 2)
     twice = constant([[1], [1]], DType.INT64)
     made = [scatter_nd(x, twice, rows, reduction=reduction) for reduction in REDUCTIONS]
-    ints, cells = example(4, 2, dtype=DType.INT32), example(3, dtype=DType.INT32, name="u")
+    ints, cells = given("x", 4, 2, dtype=DType.INT32), given("u", 3, dtype=DType.INT32)
     return [
         *made,
         scatter_nd(x, constant([[-1], [0]], DType.INT64), rows),
@@ -291,8 +289,7 @@ def tensor_scatter(
 
 @tensor_scatter.infer
 def _(past_cache: Node, update: Node, write_indices: Node | None, *, axis: int, mode: str) -> Type:
-    if past_cache.dtype is not update.dtype:
-        raise refuse(f"the inputs' dtypes differ: {past_cache.dtype} and {update.dtype}")
+    same_dtype(past_cache, update)
     check_vector(write_indices, "write_indices")
     if mode not in ("linear", "circular"):
         raise refuse(f"mode {mode!r} is neither linear nor circular")
@@ -304,7 +301,7 @@ def _(past_cache: Node, update: Node, write_indices: Node | None, *, axis: int, 
         raise refuse(f"{len(new)} axes cannot be written in {len(sizes)} along axis {axis}")
     for k, (a, b) in enumerate(zip(sizes, new, strict=True)):
         if k != axis:
-            agree(a, b)
+            one_size("a size", a, b)
         elif isinstance(a, int) and isinstance(b, int) and b > a:
             raise refuse(f"{b} elements cannot be written in {a}")
     return tensor(past_cache.dtype, sizes)
@@ -312,9 +309,9 @@ def _(past_cache: Node, update: Node, write_indices: Node | None, *, axis: int, 
 
 @tensor_scatter.examples
 def _() -> list[Node]:
-    x, update = example(2, 3, 4, 5), example(2, 3, 1, 5, name="u")
+    x, update = given("x", 2, 3, 4, 5), given("u", 2, 3, 1, 5)
     at = constant([1, 3], DType.INT64)
-    thin = example(2, 4), example(2, 3, name="u")
+    thin = given("x", 2, 4), given("u", 2, 3)
     return [
         tensor_scatter(x, update, at),
         tensor_scatter(x, update),

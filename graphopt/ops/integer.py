@@ -10,21 +10,15 @@ from typing import Any
 
 from graphopt.ir import Node
 from graphopt.op import Array, Ints, Xp, op
+from graphopt.ops.checks import check_dtype, check_one_element, one_size, size_at
 from graphopt.ops.common import tensor
 from graphopt.ops.conv import conv_shape, convolve, kernel_of
+from graphopt.ops.dtypes import BYTES
+from graphopt.ops.examples import given
 from graphopt.ops.linalg import matmul_shape
-from graphopt.ops.neural import (
-    given,
-    one_size,
-    size_at,
-    want_dtype,
-    want_one_element,
-)
 from graphopt.ops.window import window
 from graphopt.structural import constant
 from graphopt.types import DType, Type
-
-BYTES = frozenset({DType.INT8, DType.UINT8})
 
 
 def centred(xp: Xp, x: Array, zero_point: Array | None) -> Array:
@@ -77,8 +71,8 @@ def matmul_integer(
 @matmul_integer.infer
 def _(a: Node, b: Node, a_zero_point: Node | None, b_zero_point: Node | None) -> Type:
     for value, zero_point in ((a, a_zero_point), (b, b_zero_point)):
-        want_dtype(value, BYTES, "a matrix")
-        want_dtype(zero_point, frozenset({value.dtype}), "a zero point")
+        check_dtype(value, BYTES, "a matrix")
+        check_dtype(zero_point, (value.dtype,), "a zero point")
     return tensor(DType.INT32, matmul_shape(a, b))
 
 
@@ -131,15 +125,15 @@ def _(
 
 def check_quantized(value: Node, zero_point: Node | None, filters: Node | None) -> None:
     """Refuse what is not of 8 bits, and a zero point of another dtype, or a wrong size of it."""
-    want_dtype(value, BYTES, "x or w")
-    want_dtype(zero_point, frozenset({value.dtype}), "a zero point")
+    check_dtype(value, BYTES, "x or w")
+    check_dtype(zero_point, (value.dtype,), "a zero point")
     check_parameter(zero_point, filters)
 
 
 def check_parameter(value: Node | None, filters: Node | None) -> None:
     """Refuse a parameter that is not one element, nor, if there are filters, one a filter."""
     if value is None or value.rank != 1 or filters is None:
-        want_one_element(value, "a scale or zero point")
+        check_one_element(value, "a scale or zero point")
     elif size_at(value, 0) != 1:
         one_size("the number of filters", size_at(filters, 0), size_at(value, 0))
 

@@ -9,14 +9,14 @@ from graphopt import dims
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Xp, op, refuse
-from graphopt.ops.common import Shape, broadcast_shapes, same_dtype, tensor
+from graphopt.ops.checks import check_rank, float_dtype, one_size, same_dtype
+from graphopt.ops.common import Shape, broadcast_shapes, tensor
+from graphopt.ops.dtypes import NUMBERS, WIDE_NUMBERS
 from graphopt.ops.einsum import parse
-from graphopt.ops.neural import FLOATS, NUMBERS, float_dtype, given, one_size, want_rank, wide
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import single, wide
 from graphopt.structural import graph_input
 from graphopt.types import DType, TensorType, Type
-
-PRODUCTS = NUMBERS - {DType.INT8, DType.UINT8, DType.INT16, DType.UINT16}
-"""What matrices are made of; einsum takes the narrow integers too."""
 
 
 def matmul_shape(a: Node, b: Node) -> Shape | None:
@@ -32,23 +32,18 @@ def matmul_shape(a: Node, b: Node) -> Shape | None:
     return (*batch, *left[-2:-1], *(right[-1:] if len(right) > 1 else ()))
 
 
-def in_wide(xp: Xp, *arrays: Array) -> list[Array]:
-    """Floats in at least float32, integers as they are."""
-    return wide(xp, *arrays) if arrays[0].dtype.kind not in "iu" else list(arrays)
-
-
 @op("MatMul")
 def matmul(xp: Xp, a: Array, b: Array) -> Array:
     """The product of matrices in the last two axes; the axes before them broadcast.
 
     A vector counts as a row on the left and as a column on the right. Integers wrap around.
     """
-    return xp.asarray(xp.matmul(*in_wide(xp, a, b)), a.dtype)
+    return xp.asarray(xp.matmul(single(xp, a), single(xp, b)), a.dtype)
 
 
 @matmul.infer
 def _(a: Node, b: Node) -> Type:
-    return tensor(float_dtype(a, b, among=PRODUCTS), matmul_shape(a, b))
+    return tensor(same_dtype(a, b, among=WIDE_NUMBERS), matmul_shape(a, b))
 
 
 @matmul.examples
@@ -89,11 +84,11 @@ def gemm(
     C broadcasts to the product; it is left out where beta is 0. Integers are scaled as float64.
     """
     dtype = a.dtype
-    left, right = in_wide(xp, xp.transpose(a) if transA else a, xp.transpose(b) if transB else b)
-    y = xp.matmul(left, right)
+    left, right = single(xp, a), single(xp, b)
+    y = xp.matmul(xp.transpose(left) if transA else left, xp.transpose(right) if transB else right)
     for factor, term in ((alpha, None), (beta, c)):
         if term is not None and factor != 0:
-            term = xp.broadcast_to(in_wide(xp, term)[0], y.shape)
+            term = xp.broadcast_to(single(xp, term), y.shape)
             y = y + (term if factor == 1 else term * factor)
         elif term is None and factor != 1:
             y = y * factor
@@ -104,10 +99,10 @@ def gemm(
 def _(
     a: Node, b: Node, c: Node | None, *, alpha: float, beta: float, transA: int, transB: int
 ) -> Type:
-    dtype = float_dtype(a, b, c, among=PRODUCTS)
-    want_rank(a, (2,), "A")
-    want_rank(b, (2,), "B")
-    want_rank(c, (0, 1, 2), "C")
+    dtype = same_dtype(a, b, c, among=WIDE_NUMBERS)
+    check_rank(a, (2,), "A")
+    check_rank(b, (2,), "B")
+    check_rank(c, (0, 1, 2), "C")
     rows, inner = (None, None) if a.shape is None else a.shape[:: -1 if transA else 1]
     inner2, columns = (None, None) if b.shape is None else b.shape[:: -1 if transB else 1]
     one_size("the inner size", inner, inner2)
@@ -143,15 +138,15 @@ def einsum(xp: Xp, *inputs: Array, equation: str) -> Array:
     Axes of one letter have one size, or size 1, which broadcasts. Narrow integers wrap around.
     """
     dtype = inputs[0].dtype
-    return xp.asarray(xp.einsum(equation, *in_wide(xp, *inputs), optimize=True), dtype)
+    return xp.asarray(
+        xp.einsum(equation, *(single(xp, item) for item in inputs), optimize=True), dtype
+    )
 
 
 @einsum.infer
 def _(*inputs: Node | None, equation: str) -> Type:
     values = [item for item in inputs if item is not None]
-    dtype = same_dtype(*values)
-    if dtype not in NUMBERS:
-        raise refuse(f"{dtype} elements are not taken")
+    dtype = same_dtype(*values, among=NUMBERS)
     if len(values) < len(inputs):
         raise refuse("an input is missing")
     return tensor(dtype, parse(equation).output_shape([item.shape for item in values]))
@@ -184,7 +179,7 @@ def det(xp: Xp, x: Array) -> Array:
 
 @det.infer
 def _(x: Node) -> Type:
-    dtype = float_dtype(x, among=FLOATS)
+    dtype = float_dtype(x)
     if x.shape is None:
         return tensor(dtype, None)
     if len(x.shape) < 2:
@@ -195,7 +190,7 @@ def _(x: Node) -> Type:
 
 @det.examples
 def _() -> list[Node]:
-    batch = graph_input("x", TensorType(DType.FLOAT32, (dims.symbol("N"), 3, 3)))
+    batch = given("x", "N", 3, 3)
     return [
         det(given("x", 2, 2)),
         det(batch),

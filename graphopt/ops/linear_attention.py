@@ -6,16 +6,10 @@ from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Xp, op, refuse
 from graphopt.ops.attention import head_sizes, merge_heads, split_heads, spread_heads
-from graphopt.ops.neural import (
-    HALVES,
-    check_size,
-    float_dtype,
-    given,
-    one_size,
-    size_at,
-    want_rank,
-    wide,
-)
+from graphopt.ops.checks import check_rank, check_size, one_size, same_dtype, size_at
+from graphopt.ops.dtypes import SHORT_FLOATS
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import wide
 from graphopt.types import DType, TensorType, Type
 
 RULES = {
@@ -94,8 +88,8 @@ def _(
     update_rule: str,
     outputs: int,
 ) -> Type | tuple[Type, ...]:
-    dtype = float_dtype(query, key, value, decay, beta, among=HALVES)
-    kept = dtype if past_state is None else float_dtype(past_state, among=HALVES)
+    dtype = same_dtype(query, key, value, decay, beta, among=SHORT_FLOATS)
+    kept = dtype if past_state is None else same_dtype(past_state, among=SHORT_FLOATS)
     if RULES.get(update_rule) != (decay is not None, beta is not None):
         raise refuse(f"the update rule {update_rule!r} does not take these inputs")
     if kv_num_heads < 1 or q_num_heads < 1 or q_num_heads % kv_num_heads:
@@ -103,8 +97,8 @@ def _(
     if outputs not in (1, 2):
         raise refuse(f"{outputs} outputs")
     for item in (query, key, value, decay, beta):
-        want_rank(item, (3,), "an input")
-    want_rank(past_state, (4,), "past_state")
+        check_rank(item, (3,), "an input")
+    check_rank(past_state, (4,), "past_state")
     of_q, of_k = head_sizes(query, q_num_heads), head_sizes(key, kv_num_heads)
     of_v = head_sizes(value, kv_num_heads)
     others = [size_at(item, 0) for item in (past_state, decay, beta)]
@@ -179,9 +173,9 @@ def _(
     activation: str,
     outputs: int,
 ) -> Type | tuple[Type, ...]:
-    dtype = float_dtype(x, weight, bias, past_state, among=HALVES)
+    dtype = same_dtype(x, weight, bias, past_state, among=SHORT_FLOATS)
     for item, rank in ((x, 3), (weight, 3), (bias, 1), (past_state, 3)):
-        want_rank(item, (rank,), "an input")
+        check_rank(item, (rank,), "an input")
     if activation not in ("none", "silu", "swish") or outputs not in (1, 2):
         raise refuse(f"activation {activation!r}, {outputs} outputs")
     sizes = (size_at(x, 1), size_at(weight, 0), size_at(bias, 0), size_at(past_state, 1))

@@ -8,24 +8,20 @@ from typing import Any
 from graphopt import dims
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Op, Xp, op, refuse
+from graphopt.ops.checks import check_dtype, same_dtype
 from graphopt.ops.common import broadcast_shapes
+from graphopt.ops.dtypes import BOOLS, FLOAT8, FLOATS, INTEGERS, NUMBERS
 from graphopt.ops.elementwise import (
-    BOOLS,
-    FLOAT8,
-    FLOATS,
-    INTEGERS,
-    NUMBERS,
     Combine,
-    accept,
     binary,
     binary_examples,
     broadcast_rule,
     combine_known,
-    over,
     unary,
     unary_examples,
     unary_rule,
 )
+from graphopt.ops.examples import given
 from graphopt.types import DType, TensorType, Type
 
 SYMMETRIC = Facts(commutative=True)
@@ -205,9 +201,9 @@ def where(xp: Xp, condition: Array, x: Array, y: Array) -> Array:
 
 @where.infer
 def _(condition: Node, x: Node, y: Node) -> Type:
-    test, one, other = accept(condition, BOOLS), accept(x, CHOICES), accept(y, CHOICES)
-    if one.dtype is not other.dtype:
-        raise refuse(f"the inputs' dtypes differ: {one.dtype} and {other.dtype}")
+    check_dtype(condition, BOOLS)
+    same_dtype(x, y, among=CHOICES)
+    test, one, other = condition.tensor_type, x.tensor_type, y.tensor_type
     shape = broadcast_shapes((condition.shape, x.shape, y.shape))
     made = TensorType(one.dtype, shape)
     if one.known is None and other.known is None:
@@ -226,13 +222,17 @@ def known_choice(test: bool | None, a: Any, b: Any) -> Any:
 @where.examples
 def _() -> list[Node]:
     examples = [
-        where(over("c", DType.BOOL, 5, 7), over("x", dtype, 5, 7), over("y", dtype, 5, 7))
+        where(
+            given("c", 5, 7, dtype=DType.BOOL),
+            given("x", 5, 7, dtype=dtype),
+            given("y", 5, 7, dtype=dtype),
+        )
         for dtype in CHOICES
     ]
-    test, x = over("c", DType.BOOL, "N", 1), over("x", DType.FLOAT32, 1, "M")
-    empty = over("x", DType.FLOAT32, 3, 0)
+    test, x = given("c", "N", 1, dtype=DType.BOOL), given("x", 1, "M")
+    empty = given("x", 3, 0)
     return [
         *examples,
-        where(test, x, over("y", DType.FLOAT32)),
-        where(over("c", DType.BOOL, 3, 1), empty, empty),
+        where(test, x, given("y")),
+        where(given("c", 3, 1, dtype=DType.BOOL), empty, empty),
     ]

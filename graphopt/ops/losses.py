@@ -9,17 +9,17 @@ from __future__ import annotations
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Xp, op, refuse
-from graphopt.ops.neural import (
-    INDICES,
+from graphopt.ops.checks import (
+    check_dtype,
+    check_rank,
+    check_rank_from,
     float_dtype,
-    given,
     one_size,
     size_at,
-    want_dtype,
-    want_rank,
-    want_rank_from,
-    wide,
 )
+from graphopt.ops.dtypes import INDICES
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import wide
 from graphopt.ops.softmax import log_softmax_of
 from graphopt.structural import constant
 from graphopt.types import DType, TensorType, Type
@@ -58,16 +58,16 @@ def likelihood_loss(
 def loss_type(scores: Node, labels: Node, weights: Node | None, reduction: str) -> TensorType:
     """The type of a loss over scores (N, C, D1, ...) and labels (N, D1, ...)."""
     float_dtype(scores, weights)
-    want_dtype(labels, INDICES, "labels")
-    want_rank_from(scores, 2)
-    want_rank(weights, (1,), "weights")
+    check_dtype(labels, INDICES, "labels")
+    check_rank_from(scores, 2)
+    check_rank(weights, (1,), "weights")
     one_size("the number of classes", size_at(scores, 1), size_at(weights, 0))
     if reduction not in REDUCTIONS:
         raise refuse(f"reduction is {reduction!r}")
     shape: tuple[Size, ...] | None = labels.shape
     if scores.shape is not None:
         wanted = (scores.shape[0], *scores.shape[2:])
-        want_rank(labels, (len(wanted),), "labels")
+        check_rank(labels, (len(wanted),), "labels")
         for size, size2 in zip(wanted, shape or wanted, strict=True):
             one_size("an axis of the labels", size, size2)
         shape = shape if shape is not None else wanted

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Ints, Op, Xp, op, refuse
+from graphopt.ops.checks import check_dtype, check_single, check_vector, older_dtype, one_size
 from graphopt.ops.common import tensor
-from graphopt.ops.sizes import (
-    agree,
-    blank,
-    check_dtype,
-    check_single,
-    check_vector,
-    example,
-    moved,
-    older_dtype,
-    places,
-)
+from graphopt.ops.examples import given
+from graphopt.ops.sizes import blank, moved, places
 from graphopt.structural import constant
 from graphopt.types import DType, Type
 
@@ -43,10 +35,10 @@ def _(data: Node, *, perm: Ints | None) -> Type:
 
 @transpose.examples
 def _() -> list[Node]:
-    x = example(2, 1, 3)
+    x = given("x", 2, 1, 3)
     made = [transpose(x, perm=perm) for perm in ((0, 1, 2), (2, 0, 1), (1, 0, 2))]
-    flags = example(0, 2, dtype=DType.BOOL)
-    return [*made, transpose(x), transpose(example()), transpose(flags, perm=(1, 0))]
+    flags = given("x", 0, 2, dtype=DType.BOOL)
+    return [*made, transpose(x), transpose(given("x")), transpose(flags, perm=(1, 0))]
 
 
 def _check_blocks(mode: str, blocksize: int, rank: int) -> None:
@@ -112,9 +104,9 @@ def _(input: Node, *, blocksize: int, mode: str) -> Type:
 
 
 def _block_examples(change: Op, *shape: int) -> list[Node]:
-    made = [change(example(*shape), blocksize=2, mode=mode) for mode in ("DCR", "CRD")]
-    made.append(change(example(0, 9, 3, 3, dtype=DType.INT32), blocksize=3))
-    return [*made, change(example(1, 1, 2, 2), blocksize=1)]
+    made = [change(given("x", *shape), blocksize=2, mode=mode) for mode in ("DCR", "CRD")]
+    made.append(change(given("x", 0, 9, 3, 3, dtype=DType.INT32), blocksize=3))
+    return [*made, change(given("x", 1, 1, 2, 2), blocksize=1)]
 
 
 depth_to_space.examples(lambda: _block_examples(depth_to_space, 2, 8, 1, 3))
@@ -149,14 +141,14 @@ def _(input: Node, sequence_lens: Node, *, batch_axis: int, time_axis: int) -> T
         raise refuse(f"the input has {len(sizes)} axes, not 2 or more")
     made = list(sizes)
     if sequence_lens.shape is not None:
-        made[batch_axis] = agree(sizes[batch_axis], sequence_lens.shape[0])
+        made[batch_axis] = one_size("the batch size", sizes[batch_axis], sequence_lens.shape[0])
     return tensor(dtype, made)
 
 
 @reverse_sequence.examples
 def _() -> list[Node]:
-    lens, x = constant([1, 3, 0], DType.INT64), example(4, 3, 2)
-    y = example(3, 4, dtype=DType.INT32)
+    lens, x = constant([1, 3, 0], DType.INT64), given("x", 4, 3, 2)
+    y = given("x", 3, 4, dtype=DType.INT32)
     return [reverse_sequence(x, lens), reverse_sequence(y, lens, batch_axis=0, time_axis=1)]
 
 
@@ -179,14 +171,19 @@ def _(input: Node, k: Node | None, *, upper: int) -> Type:
         raise refuse(f"the input has {len(sizes)} axes, not 2 or more")
     if k is not None:
         check_single(k, "k")
-        check_dtype(k, frozenset({DType.INT64}), "k")
+        check_dtype(k, (DType.INT64,), "k")
     return tensor(dtype, sizes)
 
 
 @trilu.examples
 def _() -> list[Node]:
-    x = example(2, 3, 4)
+    x = given("x", 2, 3, 4)
     made = [
         trilu(x, constant(k, DType.INT64), upper=upper) for k in (-9, -1, 0, 2) for upper in (0, 1)
     ]
-    return [*made, trilu(x), trilu(example(0, 2, dtype=DType.BOOL)), trilu(example(1, 1), upper=0)]
+    return [
+        *made,
+        trilu(x),
+        trilu(given("x", 0, 2, dtype=DType.BOOL)),
+        trilu(given("x", 1, 1), upper=0),
+    ]

@@ -12,19 +12,18 @@ from collections.abc import Sequence
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Xp, op, refuse
-from graphopt.ops.common import normal_axis
-from graphopt.ops.neural import (
-    FLOATS,
+from graphopt.ops.checks import (
+    check_dtype,
+    check_rank,
+    check_rank_from,
     float_dtype,
-    given,
-    mean_over,
     one_size,
     size_at,
-    want_dtype,
-    want_rank,
-    want_rank_from,
-    wide,
 )
+from graphopt.ops.common import normal_axis
+from graphopt.ops.dtypes import FLOATS
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import mean_over, wide
 from graphopt.structural import constant
 from graphopt.types import DType, TensorType, Type
 
@@ -41,7 +40,7 @@ def check_channels(x: Node, *vectors: Node) -> Size | None:
     """The number of channels of x; refuses vectors that are not one element a channel."""
     channels = 1 if x.rank == 1 else size_at(x, 1)
     for vector in vectors:
-        want_rank(vector, (1,), "a vector over the channels")
+        check_rank(vector, (1,), "a vector over the channels")
         channels = one_size("the number of channels", channels, size_at(vector, 0))
     return channels
 
@@ -110,10 +109,10 @@ def _(
 ) -> Type:
     if training_mode:
         raise refuse("training mode is not supported")
-    want_dtype(x, FLOATS, "x")
+    check_dtype(x, FLOATS, "x")
     float_dtype(scale, bias)
     float_dtype(mean, var)
-    want_rank_from(x, 1)
+    check_rank_from(x, 1)
     check_channels(x, scale, bias, mean, var)
     return TensorType(x.dtype, x.shape)
 
@@ -146,7 +145,7 @@ def instance_normalization(
 @instance_normalization.infer
 def _(x: Node, scale: Node, bias: Node, *, epsilon: float) -> Type:
     float_dtype(x, scale, bias)
-    want_rank_from(x, 3)
+    check_rank_from(x, 3)
     check_channels(x, scale, bias)
     return TensorType(x.dtype, x.shape)
 
@@ -252,7 +251,7 @@ def _(
 ) -> Type:
     float_dtype(x, scale, bias)
     check_stash_type(stash_type)
-    want_rank_from(x, 2)
+    check_rank_from(x, 2)
     channels = check_channels(x, scale, bias)
     if num_groups < 1 or (isinstance(channels, int) and channels % num_groups):
         raise refuse(f"{channels} channels cannot be split into {num_groups} groups")
@@ -287,8 +286,8 @@ def rms_normalization(
 
 @rms_normalization.infer
 def _(x: Node, scale: Node, *, axis: int, epsilon: float, stash_type: DType) -> Type:
-    want_dtype(x, FLOATS, "x")
-    want_dtype(scale, FLOATS, "scale")
+    check_dtype(x, FLOATS, "x")
+    check_dtype(scale, FLOATS, "scale")
     check_stash_type(stash_type)
     check_fits(x, scale)
     if x.shape is not None:

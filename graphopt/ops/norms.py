@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from graphopt.ir import Node
 from graphopt.op import Array, Ints, Xp, op, refuse
+from graphopt.ops.checks import check_rank_from, float_dtype
 from graphopt.ops.common import normal_axes, normal_axis
-from graphopt.ops.neural import float_dtype, given, mean_over, want_rank_from, wide
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import mean_over, wide
 from graphopt.types import TensorType, Type
 
 
@@ -57,7 +59,7 @@ def lrn(
 @lrn.infer
 def _(x: Node, *, alpha: float, beta: float, bias: float, size: int) -> Type:
     float_dtype(x)
-    want_rank_from(x, 2)
+    check_rank_from(x, 2)
     if size < 1:
         raise refuse(f"size is {size}")
     return TensorType(x.dtype, x.shape)

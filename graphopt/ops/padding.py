@@ -7,17 +7,11 @@ from collections.abc import Sequence
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Ints, Xp, op, refuse
-from graphopt.ops.common import normal_axes, same_dtype, shape_known, tensor
-from graphopt.ops.sizes import (
-    INDICES,
-    blank,
-    check_dtype,
-    check_vector,
-    example,
-    known_array,
-    length_of,
-    older_dtype,
-)
+from graphopt.ops.checks import check_dtype, check_vector, older_dtype, same_dtype
+from graphopt.ops.common import normal_axes, shape_known, tensor
+from graphopt.ops.dtypes import INDICES
+from graphopt.ops.examples import given
+from graphopt.ops.sizes import blank, known_array, length_of
 from graphopt.structural import constant
 from graphopt.types import DType, Type
 
@@ -110,8 +104,8 @@ def _() -> list[Node]:
     def ints(*numbers: int) -> Node:
         return constant(numbers, DType.INT64)
 
-    x, empty = example(3, 4), example(0, 2, dtype=DType.INT32)
-    value = example(name="v")
+    x, empty = given("x", 3, 4), given("x", 0, 2, dtype=DType.INT32)
+    value = given("v")
     made = [pad(x, ints(1, 0, 2, 3), mode=mode) for mode in MODES]
     made += [pad(x, ints(2, -1), None, ints(-1), mode=mode) for mode in MODES]
     return [
@@ -119,7 +113,7 @@ def _() -> list[Node]:
         pad(x, ints(0, 1, 2, -2), value),
         pad(x, ints(-1, 1), value, constant([0], DType.INT64)),
         pad(empty, ints(1, 0, 1, 0)),
-        pad(example(2, dtype=DType.BOOL), ints(1, 1)),
+        pad(given("x", 2, dtype=DType.BOOL), ints(1, 1)),
     ]
 
 
@@ -163,11 +157,11 @@ def _(input_data: Node, shape: Node, *, axes: Ints | None) -> Type:
 
 @center_crop_pad.examples
 def _() -> list[Node]:
-    x = example(5, 4, 3)
+    x = given("x", 5, 4, 3)
     targets = ((5, 4, 3), (2, 1, 0), (8, 7, 6), (3, 6, 3))
     made = [center_crop_pad(x, constant(target, DType.INT64)) for target in targets]
     return [
         *made,
         center_crop_pad(x, constant([2, 6], DType.INT64), axes=(-1, 0)),
-        center_crop_pad(example(0, dtype=DType.UINT8), constant([3], DType.INT64)),
+        center_crop_pad(given("x", 0, dtype=DType.UINT8), constant([3], DType.INT64)),
     ]

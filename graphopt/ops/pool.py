@@ -10,21 +10,16 @@ from graphopt import dims
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Ints, Xp, op, refuse
+from graphopt.ops.checks import check_rank, check_rank_from, float_dtype, same_dtype
 from graphopt.ops.common import tensor
-from graphopt.ops.neural import (
-    FLOATS,
-    float_dtype,
-    given,
-    want_rank,
-    want_rank_from,
-    wide,
-)
+from graphopt.ops.dtypes import BYTES, FLOATS
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import wide
 from graphopt.ops.window import Window, concrete, padded, refusing, taps, window
 from graphopt.structural import graph_input
 from graphopt.types import DType, TensorType, Type
 
-MAXIMA = FLOATS | {DType.INT8, DType.UINT8}
-INT64 = frozenset({DType.INT64})
+MAXIMA = (*FLOATS, *BYTES)
 
 
 def pooled(
@@ -37,8 +32,8 @@ def pooled(
     ceil_mode: int,
 ) -> Sequence[Size | None]:
     """The shape of x pooled by windows; refuses windows that do not fit."""
-    want_rank_from(x, 3)
-    want_rank(x, (len(kernel_shape) + 2,), "the input")
+    check_rank_from(x, 3)
+    check_rank(x, (len(kernel_shape) + 2,), "the input")
     with refusing():
         win = window(kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
         if x.shape is None:
@@ -112,7 +107,7 @@ def _(
     strides: Ints | None,
     outputs: int,
 ) -> Type | tuple[Type, ...]:
-    dtype = float_dtype(x, among=MAXIMA)
+    dtype = same_dtype(x, among=MAXIMA)
     made = tensor(dtype, pooled(x, kernel_shape, strides, pads, dilations, auto_pad, ceil_mode))
     return made if outputs == 1 else (made, made.with_dtype(DType.INT64))
 

@@ -9,29 +9,26 @@ from graphopt import dims
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Ints, Xp, op, refuse
-from graphopt.ops.common import shape_known, tensor
-from graphopt.ops.indexing import put
-from graphopt.ops.neural import (
+from graphopt.ops.checks import (
+    check_dtype,
+    check_rank,
+    check_rank_from,
     float_dtype,
-    given,
-    mean_over,
     one_size,
     size_at,
-    want_dtype,
-    want_rank,
-    want_rank_from,
-    wide,
 )
+from graphopt.ops.common import shape_known, tensor
+from graphopt.ops.examples import given
+from graphopt.ops.indexing import put
+from graphopt.ops.kernels import mean_over, wide
 from graphopt.ops.window import refusing, window
 from graphopt.structural import constant, graph_input
 from graphopt.types import DType, TensorType, Type
 
-SHAPES = frozenset({DType.INT64})
-
 
 def whole(x: Node) -> Type:
     """The type of x (N, C, D1, ...) with each channel pooled to one element."""
-    want_rank_from(x, 2)
+    check_rank_from(x, 2)
     shape = None if x.shape is None else (*x.shape[:2], *(1,) * (len(x.shape) - 2))
     return tensor(float_dtype(x), shape)
 
@@ -155,12 +152,12 @@ def _(
     strides: Ints | None,
 ) -> Type:
     dtype = float_dtype(x)
-    want_dtype(indices, SHAPES, "the indices")
-    want_dtype(output_shape, SHAPES, "output_shape")
-    want_rank(output_shape, (1,), "output_shape")
+    check_dtype(indices, (DType.INT64,), "the indices")
+    check_dtype(output_shape, (DType.INT64,), "output_shape")
+    check_rank(output_shape, (1,), "output_shape")
     rank = len(kernel_shape) + 2
-    want_rank(x, (rank,), "the input")
-    want_rank(indices, (rank,), "the indices")
+    check_rank(x, (rank,), "the input")
+    check_rank(indices, (rank,), "the indices")
     for axis, size in enumerate(x.shape or ()):
         one_size("a size of the indices and the input", size, size_at(indices, axis))
     made: tuple[Size | None, ...] = (None,) * rank
@@ -177,8 +174,8 @@ def _(
 @max_unpool.examples
 def _() -> list[Node]:
     x = given("x", 1, 1, 2, 2)
-    batch = graph_input("x", TensorType(DType.FLOAT32, (dims.symbol("N"), 1, 2)))
-    places = graph_input("i", TensorType(DType.INT64, (dims.symbol("N"), 1, 2)))
+    batch = given("x", "N", 1, 2)
+    places = given("i", "N", 1, 2, dtype=DType.INT64)
     indices = constant([[[[5, 7], [13, 15]]]], DType.INT64)
     return [
         max_unpool(x, indices, kernel_shape=(2, 2), strides=(2, 2)),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphopt import dims
 from graphopt.ir import Node
 from graphopt.op import Array, Ints, Xp, op
+from graphopt.ops.checks import check_dtype, check_one_element, check_size, same_dtype
 from graphopt.ops.common import tensor
 from graphopt.ops.conv import conv_shape, convolve, kernel_of
+from graphopt.ops.dtypes import BYTES, FLOAT8, SHORT_FLOATS
+from graphopt.ops.examples import given
 from graphopt.ops.integer import (
-    BYTES,
     by_filter,
     by_row,
     centred,
@@ -20,16 +21,9 @@ from graphopt.ops.integer import (
     to_int32,
 )
 from graphopt.ops.linalg import matmul_shape
-from graphopt.ops.neural import (
-    HALVES,
-    check_size,
-    given,
-    want_dtype,
-    want_one_element,
-)
 from graphopt.ops.window import window
-from graphopt.structural import constant, graph_input
-from graphopt.types import DType, TensorType, Type
+from graphopt.structural import constant
+from graphopt.types import DType, Type
 
 FLOAT8_MAX = {
     "float8_e4m3fn": 448.0,
@@ -37,12 +31,7 @@ FLOAT8_MAX = {
     "float8_e5m2": 57344.0,
     "float8_e5m2fnuz": 57344.0,
 }
-QUANTIZED = BYTES | {
-    DType.FLOAT8E4M3FN,
-    DType.FLOAT8E4M3FNUZ,
-    DType.FLOAT8E5M2,
-    DType.FLOAT8E5M2FNUZ,
-}
+QUANTIZED = (*BYTES, *FLOAT8)
 
 
 def quantize(xp: Xp, total: Array, scale: Array, zero_point: Array) -> Array:
@@ -100,11 +89,10 @@ def _(
     y_zero_point: Node,
 ) -> Type:
     for value, zero_point in ((a, a_zero_point), (b, b_zero_point)):
-        want_dtype(value, QUANTIZED, "a matrix")
-        want_dtype(zero_point, frozenset({value.dtype}), "a zero point")
-    want_dtype(y_zero_point, QUANTIZED, "the output's zero point")
-    for scale in (a_scale, b_scale, y_scale):
-        want_dtype(scale, HALVES & {a_scale.dtype}, "a scale")
+        check_dtype(value, QUANTIZED, "a matrix")
+        check_dtype(zero_point, (value.dtype,), "a zero point")
+    check_dtype(y_zero_point, QUANTIZED, "the output's zero point")
+    same_dtype(a_scale, b_scale, y_scale, among=SHORT_FLOATS)
     return tensor(y_zero_point.dtype, matmul_shape(a, b))
 
 
@@ -115,7 +103,7 @@ def _() -> list[Node]:
     half, one = constant(0.5, DType.FLOAT32), constant(0.25, DType.FLOAT32)
     columns = constant([0.5, 1.0, 2.0, 0.125], DType.FLOAT32)
     short = constant(0.5, DType.FLOAT16)
-    batch = graph_input("a", TensorType(DType.UINT8, (dims.symbol("N"), 2, 3)))
+    batch = given("a", "N", 2, 3, dtype=DType.UINT8)
     return [
         qlinear_matmul(a, half, zero_a, b, one, zero_b, half, zero_a),
         qlinear_matmul(batch, half, zero_a, b, columns, zero_b, half, zero_b),
@@ -174,11 +162,11 @@ def _(
 ) -> Type:
     check_quantized(x, x_zero_point, None)
     check_quantized(w, w_zero_point, w)
-    want_dtype(y_zero_point, BYTES, "the output's zero point")
-    want_one_element(y_zero_point, "the output's zero point")
-    want_dtype(bias, frozenset({DType.INT32}), "the bias")
+    check_dtype(y_zero_point, BYTES, "the output's zero point")
+    check_one_element(y_zero_point, "the output's zero point")
+    check_dtype(bias, (DType.INT32,), "the bias")
     for scale, filters in ((x_scale, None), (w_scale, w), (y_scale, None)):
-        want_dtype(scale, frozenset({DType.FLOAT32}), "a scale")
+        check_dtype(scale, (DType.FLOAT32,), "a scale")
         check_parameter(scale, filters)
     return tensor(y_zero_point.dtype, conv_shape(x, w, bias, **geometry))
 

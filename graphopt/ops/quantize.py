@@ -7,13 +7,14 @@ from typing import Any
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Xp, op, refuse
+from graphopt.ops.checks import check_dtype
 from graphopt.ops.common import normal_axis
-from graphopt.ops.elementwise import FLOAT8, accept, over
+from graphopt.ops.dtypes import FLOAT8, SHORT_FLOATS
+from graphopt.ops.examples import given
 from graphopt.structural import constant
 from graphopt.types import DType, TensorType, Type, dtype_of
 
-REALS = (DType.FLOAT32, DType.FLOAT16, DType.BFLOAT16)
-SCALES = (*REALS, DType.FLOAT8E8M0)
+SCALES = (*SHORT_FLOATS, DType.FLOAT8E8M0)
 SMALL = (
     DType.INT8, DType.UINT8, DType.INT16, DType.UINT16, *FLOAT8, DType.UINT4, DType.INT4,
     DType.FLOAT4E2M1, DType.UINT2, DType.INT2,
@@ -70,7 +71,7 @@ def quantize_linear(
     if y_zero_point is not None:
         made = dtype_of(y_zero_point.dtype)
     scale_dtype = dtype_of(y_scale.dtype)
-    exact = precision or (scale_dtype if scale_dtype in REALS else DType.FLOAT32)
+    exact = precision or (scale_dtype if scale_dtype in SHORT_FLOATS else DType.FLOAT32)
     scale = xp.cast(_spread(xp, y_scale, x, axis, block_size), exact)
     ratio = (xp.cast(x, exact) / scale).astype(xp.float32)
     zero: Any = 0.0
@@ -88,8 +89,9 @@ def _(
     x: Node, y_scale: Node, y_zero_point: Node | None, *, axis: int, saturate: int,
     block_size: int, output_dtype: DType | None, precision: DType | None,
 ) -> Type:  # fmt: skip
-    kind = accept(x, (*REALS, DType.INT32))
-    accept(y_scale, (*SCALES, DType.INT32))
+    check_dtype(x, (*SHORT_FLOATS, DType.INT32))
+    kind = x.tensor_type
+    check_dtype(y_scale, (*SCALES, DType.INT32))
     check_scale(kind, y_scale, axis, block_size)
     made = output_dtype or DType.UINT8
     if y_zero_point is not None:
@@ -97,17 +99,17 @@ def _(
         made = y_zero_point.dtype
         if output_dtype not in (None, made):
             raise refuse(f"the zero point is {made}, but output_dtype is {output_dtype}")
-    if made not in SMALL or precision not in (None, *REALS, DType.FLOAT64):
+    if made not in SMALL or precision not in (None, *SHORT_FLOATS, DType.FLOAT64):
         raise refuse(f"quantization to {made} with precision {precision} is not taken")
     return kind.with_shape(kind.shape).with_dtype(made)
 
 
 @quantize_linear.examples
 def _() -> list[Node]:
-    x, scale = over("x", DType.FLOAT32, "N", 4, 3), constant(0.25, DType.FLOAT32)
+    x, scale = given("x", "N", 4, 3), constant(0.25, DType.FLOAT32)
     by_axis = constant([0.5, 0.25, 2, 1], DType.FLOAT32)
     blocks = constant([[[0.5, 1, 2]], [[0.25, 2, 1]]], DType.FLOAT32)
-    blocked = over("x", DType.FLOAT32, 2, 4, 3)
+    blocked = given("x", 2, 4, 3)
     return [
         *(quantize_linear(x, scale, output_dtype=dtype) for dtype in SMALL),
         quantize_linear(x, scale),
@@ -116,8 +118,8 @@ def _() -> list[Node]:
         quantize_linear(blocked, blocks, block_size=4),
         quantize_linear(blocked, blocks, constant([[[1, 2, 0]]] * 2, DType.UINT8), block_size=5),
         quantize_linear(x, scale, precision=DType.FLOAT16),
-        quantize_linear(over("x", DType.FLOAT16, 0, 3), constant(0.5, DType.FLOAT16)),
-        quantize_linear(over("x", DType.INT32, 3), constant(2.0, DType.FLOAT32)),
+        quantize_linear(given("x", 0, 3, dtype=DType.FLOAT16), constant(0.5, DType.FLOAT16)),
+        quantize_linear(given("x", 3, dtype=DType.INT32), constant(2.0, DType.FLOAT32)),
         quantize_linear(x, scale, output_dtype=DType.FLOAT8E5M2, saturate=0),
     ]
 
@@ -143,32 +145,37 @@ def _(
     x: Node, x_scale: Node, x_zero_point: Node | None, *, axis: int, block_size: int,
     output_dtype: DType | None,
 ) -> Type:  # fmt: skip
-    kind = accept(x, (*SMALL, DType.INT32))
-    scale = accept(x_scale, SCALES)
+    check_dtype(x, (*SMALL, DType.INT32))
+    kind = x.tensor_type
+    check_dtype(x_scale, SCALES)
+    scale = x_scale.tensor_type
     check_scale(kind, x_scale, axis, block_size)
     if x_zero_point is not None:
         check_scale(kind, x_zero_point, axis, block_size)
         if x_zero_point.dtype is not kind.dtype:
             raise refuse(f"the zero point of {kind.dtype} is {x_zero_point.dtype}")
     made = output_dtype or scale.dtype
-    if made not in REALS:
+    if made not in SHORT_FLOATS:
         raise refuse(f"dequantization to {made} is not taken")
     return TensorType(made, kind.shape)
 
 
 @dequantize_linear.examples
 def _() -> list[Node]:
-    x, scale = over("x", DType.UINT8, "N", 4, 3), constant(0.25, DType.FLOAT32)
+    x, scale = given("x", "N", 4, 3, dtype=DType.UINT8), constant(0.25, DType.FLOAT32)
     by_axis = constant([0.5, 0.25, 2, 1], DType.FLOAT32)
     blocks = constant([[[0.5, 1, 2]], [[0.25, 2, 1]]], DType.FLOAT32)
     return [
-        *(dequantize_linear(over("x", dtype, "N", 3), scale) for dtype in (*SMALL, DType.INT32)),
+        *(
+            dequantize_linear(given("x", "N", 3, dtype=dtype), scale)
+            for dtype in (*SMALL, DType.INT32)
+        ),
         dequantize_linear(x, scale, constant(3, DType.UINT8)),
         dequantize_linear(x, by_axis, constant([1, 2, 3, 4], DType.UINT8)),
-        dequantize_linear(over("x", DType.UINT8, 2, 4, 3), blocks, block_size=4),
+        dequantize_linear(given("x", 2, 4, 3, dtype=DType.UINT8), blocks, block_size=4),
         dequantize_linear(x, constant(0.3, DType.FLOAT16)),
         dequantize_linear(x, scale, output_dtype=DType.FLOAT16),
-        dequantize_linear(over("x", DType.INT8, 0), scale),
+        dequantize_linear(given("x", 0, dtype=DType.INT8), scale),
     ]
 
 
@@ -187,13 +194,12 @@ def dynamic_quantize_linear(xp: Xp, x: Array) -> Any:
 
 @dynamic_quantize_linear.infer
 def _(x: Node) -> Any:
-    kind = accept(x, (DType.FLOAT32,))
+    check_dtype(x, (DType.FLOAT32,))
+    kind = x.tensor_type
     small = DType.UINT8
     return TensorType(small, kind.shape), TensorType(DType.FLOAT32, ()), TensorType(small, ())
 
 
 dynamic_quantize_linear.examples(
-    lambda: [
-        dynamic_quantize_linear(over("x", DType.FLOAT32, *shape)) for shape in (("N", 5), (1,))
-    ]
+    lambda: [dynamic_quantize_linear(given("x", *shape)) for shape in (("N", 5), (1,))]
 )

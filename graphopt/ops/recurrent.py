@@ -17,7 +17,7 @@ from typing import Any
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Xp, refuse
-from graphopt.ops.neural import check_size, float_dtype, one_size, size_at, want_dtype, want_rank
+from graphopt.ops.checks import check_dtype, check_rank, check_size, float_dtype, one_size, size_at
 from graphopt.types import DType, TensorType, Type
 
 States = tuple[Array, ...]
@@ -132,9 +132,9 @@ def layer_types(
     if not 1 <= form.outputs <= 1 + len(initial):
         raise refuse(f"{form.outputs} outputs")
     dtype = float_dtype(x, w, r, b, *initial)
-    want_dtype(lens, frozenset({DType.INT32}), "sequence_lens")
+    check_dtype(lens, (DType.INT32,), "sequence_lens")
     for value, rank in ((x, 3), (w, 3), (r, 3), (b, 2), (lens, 1), *((s, 3) for s in initial)):
-        want_rank(value, (rank,), "an input")
+        check_rank(value, (rank,), "an input")
     ways: Size = len(form.backward)
     batch_axis, way_axis = (0, 1) if form.layout else (1, 0)
     directions = [size_at(value, 0) for value in (w, r, b)]

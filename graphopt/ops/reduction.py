@@ -15,25 +15,18 @@ from typing import Any
 from graphopt import dims
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Ints, Op, Xp, refuse
+from graphopt.ops.checks import check_dtype
 from graphopt.ops.common import normal_axes, normal_axis
-from graphopt.ops.elementwise import (
-    BOOLS,
-    FLOATS,
-    NUMBERS,
-    Combine,
-    Dtypes,
-    accept,
-    fit,
-    over,
-    wide,
-)
+from graphopt.ops.dtypes import BOOLS, FLOATS, NUMBERS, WIDE_NUMBERS, Dtypes
+from graphopt.ops.elementwise import Combine, fit
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import single
 from graphopt.structural import constant, graph_input
 from graphopt.types import DType, TensorType, Type
 
 Compute = Callable[[Xp, Array, Any, bool], Array]
 """From namespace, data, axes (None: all) and keepdims to what is reduced."""
-SUMS = (*FLOATS, DType.INT64, DType.INT32, DType.UINT32, DType.UINT64)
-EXTREMES = (*SUMS, DType.UINT8, DType.INT8, *BOOLS)
+EXTREMES = (*WIDE_NUMBERS, DType.UINT8, DType.INT8, *BOOLS)
 
 
 def reduction(
@@ -59,10 +52,11 @@ def reduction(
     ) -> Array:
         chosen: Ints = () if axes is None else tuple(axes.tolist())
         axis = chosen if chosen or noop_with_empty_axes else None
-        return compute(xp, wide(xp, data), axis, bool(keepdims)).astype(data.dtype, copy=False)
+        return compute(xp, single(xp, data), axis, bool(keepdims)).astype(data.dtype, copy=False)
 
     def rule(data: Node, axes: Node | None, *, keepdims: int, noop_with_empty_axes: int) -> Type:
-        kind = accept(data, dtypes)
+        check_dtype(data, dtypes)
+        kind = data.tensor_type
         chosen = known_axes(axes, kind.rank, bool(noop_with_empty_axes))
         made = TensorType(kind.dtype, reduced_shape(kind, axes, chosen, bool(keepdims)))
         if known is None or chosen is None or kind.known is None:
@@ -80,7 +74,7 @@ def known_axes(axes: Node | None, rank: int | None, noop: bool) -> Ints | None:
     """The axes that are reduced, counted from the front; None when they are not known."""
     ints: Ints | None = ()
     if axes is not None:
-        accept(axes, (DType.INT64,))
+        check_dtype(axes, (DType.INT64,))
         if axes.rank not in (1, None):
             raise refuse(f"the axes are 1-d, not {axes.type}")
         ints = () if axes.shape == (0,) else axes.ints
@@ -134,22 +128,22 @@ def known_reduction(
 
 def reduction_examples(made: Op, dtypes: Dtypes) -> list[Node]:
     """Examples of a reduction: its dtypes, its attributes, axes known and not."""
-    x = over("x", DType.FLOAT32, "N", 3, "M")
+    x = given("x", "N", 3, "M")
     last, first = constant([-1]), constant([0, 2])
     none = constant([], DType.INT64)
     return [
-        *(made(over("x", dtype, 4, 5), last) for dtype in dtypes),
+        *(made(given("x", 4, 5, dtype=dtype), last) for dtype in dtypes),
         made(x),
         made(x, last),
         made(x, first, keepdims=0),
         made(x, none, noop_with_empty_axes=1),
         made(x, noop_with_empty_axes=1, keepdims=0),
         made(x, none, keepdims=0),
-        made(over("x", DType.FLOAT32)),
-        made(over("x", DType.FLOAT32, 2, 1, 3), constant([1])),
-        made(over("x", DType.FLOAT32, 0, 3), constant([1])),
-        made(over("x", DType.FLOAT32, 3, 1, 2, 4), over("axes", DType.INT64, 1)),
-        made(over("x", DType.FLOAT32, 3, 1, 2, 4), over("axes", DType.INT64, 1), keepdims=0),
+        made(given("x")),
+        made(given("x", 2, 1, 3), constant([1])),
+        made(given("x", 0, 3), constant([1])),
+        made(given("x", 3, 1, 2, 4), given("axes", 1, dtype=DType.INT64)),
+        made(given("x", 3, 1, 2, 4), given("axes", 1, dtype=DType.INT64), keepdims=0),
         made(graph_input("x", TensorType(DType.FLOAT32, None)), constant([1])),
     ]
 
@@ -199,10 +193,10 @@ def _log_sum_exp(xp: Xp, x: Array, axis: Any, keepdims: bool) -> Array:
     return total + shift.reshape(total.shape)
 
 
-reduce_sum = reduction("ReduceSum", "The sum over axes", _sum, SUMS, operator.add, 0)
-reduce_prod = reduction("ReduceProd", "The product over axes", _prod, SUMS, operator.mul, 1)
+reduce_sum = reduction("ReduceSum", "The sum over axes", _sum, WIDE_NUMBERS, operator.add, 0)
+reduce_prod = reduction("ReduceProd", "The product over axes", _prod, WIDE_NUMBERS, operator.mul, 1)
 reduce_mean = reduction(
-    "ReduceMean", "The mean over axes, of integers rounded toward zero", _mean, SUMS
+    "ReduceMean", "The mean over axes, of integers rounded toward zero", _mean, WIDE_NUMBERS
 )
 reduce_max = reduction(
     "ReduceMax",
@@ -219,11 +213,17 @@ reduce_min = reduction(
     dims.minimum,
 )
 reduce_l1 = reduction(
-    "ReduceL1", "The sum of |x| over axes", lambda xp, x, a, k: _sum(xp, xp.abs(x), a, k), SUMS
+    "ReduceL1",
+    "The sum of |x| over axes",
+    lambda xp, x, a, k: _sum(xp, xp.abs(x), a, k),
+    WIDE_NUMBERS,
 )
-reduce_l2 = reduction("ReduceL2", "The square root of the sum of x² over axes", _norm, SUMS)
+reduce_l2 = reduction("ReduceL2", "The square root of the sum of x² over axes", _norm, WIDE_NUMBERS)
 reduce_sum_square = reduction(
-    "ReduceSumSquare", "The sum of x² over axes", lambda xp, x, a, k: _sum(xp, x * x, a, k), SUMS
+    "ReduceSumSquare",
+    "The sum of x² over axes",
+    lambda xp, x, a, k: _sum(xp, x * x, a, k),
+    WIDE_NUMBERS,
 )
 reduce_log_sum = reduction(
     "ReduceLogSum",
@@ -252,7 +252,8 @@ def _positions(name: str, text: str, find: str) -> Op:
         return xp.expand_dims(found, axis) if keepdims else found
 
     def rule(data: Node, *, axis: int, keepdims: int, select_last_index: int) -> Type:
-        shape = accept(data, NUMBERS).shape
+        check_dtype(data, NUMBERS)
+        shape = data.shape
         if shape is None:
             return TensorType(DType.INT64, None)
         axis = normal_axis(axis, len(shape))
@@ -262,14 +263,14 @@ def _positions(name: str, text: str, find: str) -> Op:
     kernel.__doc__ = text
     made = Op(name, kernel)
     made.infer(rule)
-    x = over("x", DType.FLOAT32, "N", 3)
+    x = given("x", "N", 3)
     attrs: list[dict[str, int]] = [{}, {"axis": 1}, {"axis": -1, "keepdims": 0}]
     made.examples(
         lambda: [
-            *(made(over("x", dtype, 4, 5), axis=-1) for dtype in NUMBERS),
-            *(made(over("x", dtype, 40), select_last_index=1) for dtype in NUMBERS),
+            *(made(given("x", 4, 5, dtype=dtype), axis=-1) for dtype in NUMBERS),
+            *(made(given("x", 40, dtype=dtype), select_last_index=1) for dtype in NUMBERS),
             *(made(x, **each) for each in attrs),
-            made(over("x", DType.FLOAT32, 0, 3), axis=1),
+            made(given("x", 0, 3), axis=1),
         ]
     )
     return made

@@ -9,7 +9,9 @@ from graphopt import dims
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Ints, Xp, op, refuse
+from graphopt.ops.checks import check_dtype, check_rank, one_size
 from graphopt.ops.common import normal_axes, shape_known, tensor
+from graphopt.ops.examples import given
 from graphopt.ops.interpolation import (
     COORDINATES,
     MODES,
@@ -22,12 +24,11 @@ from graphopt.ops.interpolation import (
     resized,
     scaled,
 )
-from graphopt.ops.neural import HALVES, given, one_size, want_dtype, want_rank
 from graphopt.ops.window import refusing
 from graphopt.structural import constant, graph_input
 from graphopt.types import DType, TensorType, Type
 
-ROIS = frozenset({DType.FLOAT16, DType.FLOAT32, DType.FLOAT64})
+ROIS = (DType.FLOAT16, DType.FLOAT32, DType.FLOAT64)
 
 
 def is_given(value: Array | None) -> bool:
@@ -109,11 +110,11 @@ def _(
     check_method(x.dtype, keep_aspect_ratio_policy, **method)
     for value, allowed, what in (
         (roi, ROIS, "roi"),
-        (scales, HALVES & {DType.FLOAT32}, "scales"),
-        (sizes, frozenset({DType.INT64}), "sizes"),
+        (scales, (DType.FLOAT32,), "scales"),
+        (sizes, (DType.INT64,), "sizes"),
     ):
-        want_dtype(value, allowed, what)
-        want_rank(value, (1,), what)
+        check_dtype(value, allowed, what)
+        check_rank(value, (1,), what)
     if method["coordinate_transformation_mode"] == "tf_crop_and_resize" and roi is None:
         raise refuse("tf_crop_and_resize needs a roi")
     scales, sizes = (v if v is not None and v.shape != (0,) else None for v in (scales, sizes))
@@ -174,7 +175,7 @@ def check_method(
         if value not in known:
             raise refuse(f"{name} is {value!r}")
     if dtype.code > DType.BFLOAT16.code or (mode != "nearest" and not dtype.is_numeric):
-        raise refuse(f"{dtype} elements are not taken")
+        raise refuse(f"{dtype} is not taken")
     if antialias and mode == "nearest":
         raise refuse("the nearest element cannot be antialiased")
 

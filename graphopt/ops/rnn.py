@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from graphopt.ir import Node
 from graphopt.op import Array, Floats, Strings, Xp, op, refuse
-from graphopt.ops.neural import float_dtype, given, one_size, size_at, want_rank, wide
+from graphopt.ops.checks import check_rank, float_dtype, one_size, size_at
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import wide
 from graphopt.ops.recurrent import BACKWARD, Form, States, layer_types, run_layer
 from graphopt.ops.rnn_activations import Activation, activations_of, check_activations
 from graphopt.structural import constant
@@ -238,7 +240,7 @@ def _(
     form = Form(4, direction, layout, hidden_size, outputs)
     types = layer_types(form, x, w, r, b, sequence_lens, initial_h, initial_c)
     float_dtype(x, p)
-    want_rank(p, (2,), "the peepholes")
+    check_rank(p, (2,), "the peepholes")
     one_size("the number of directions", len(form.backward), size_at(p, 0))
     hidden = size_at(r, 2)
     if hidden is not None:

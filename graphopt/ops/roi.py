@@ -5,29 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import reduce
 
-from graphopt import dims
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Ints, Xp, op, refuse
+from graphopt.ops.checks import check_dtype, check_rank, check_size, float_dtype, one_size, size_at
 from graphopt.ops.common import tensor
-from graphopt.ops.neural import (
-    check_size,
-    float_dtype,
-    given,
-    one_size,
-    size_at,
-    want_dtype,
-    want_rank,
-    wide,
-)
-from graphopt.structural import constant, graph_input
-from graphopt.types import DType, TensorType, Type
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import wide
+from graphopt.structural import constant
+from graphopt.types import DType, Type
 
 
 def regions(x: Node, rois: Node, columns: int, counts: tuple[int, int]) -> list[Size | None]:
     """The shape of x pooled over regions; refuses what does not fit."""
-    want_rank(x, (4,), "the input")
-    want_rank(rois, (2,), "rois")
+    check_rank(x, (4,), "the input")
+    check_rank(rois, (2,), "rois")
     one_size("the number of columns of rois", columns, size_at(rois, 1))
     if min(counts) < 1:
         raise refuse(f"the output has {counts[0]} x {counts[1]} bins")
@@ -91,7 +83,7 @@ def _(x: Node, rois: Node, *, pooled_shape: Ints, spatial_scale: float) -> Type:
 @max_roi_pool.examples
 def _() -> list[Node]:
     rois = constant([[0, 0, 0, 3, 2], [1, 1, 1, 9, 2], [0, 7, 7, 9, 9]], DType.FLOAT32)
-    batch = graph_input("x", TensorType(DType.FLOAT32, (2, dims.symbol("C"), 4, 5)))
+    batch = given("x", 2, "C", 4, 5)
     return [
         max_roi_pool(given("x", 2, 3, 4, 5), rois, pooled_shape=(2, 3)),
         max_roi_pool(batch, rois, pooled_shape=(1, 2), spatial_scale=0.5),
@@ -196,8 +188,8 @@ def _(
         raise refuse(f"coordinate_transformation_mode is {coordinate_transformation_mode!r}")
     if mode not in ("avg", "max") or sampling_ratio < 0:
         raise refuse(f"mode is {mode!r}, sampling_ratio {sampling_ratio}")
-    want_dtype(batch_indices, frozenset({DType.INT64}), "batch_indices")
-    want_rank(batch_indices, (1,), "batch_indices")
+    check_dtype(batch_indices, (DType.INT64,), "batch_indices")
+    check_rank(batch_indices, (1,), "batch_indices")
     shape = regions(x, rois, 4, (output_height, output_width))
     shape[0] = one_size("the number of regions", shape[0], size_at(batch_indices, 0))
     return tensor(float_dtype(x, rois), shape)
@@ -207,7 +199,7 @@ def _(
 def _() -> list[Node]:
     rois = constant([[0, 0, 3, 2], [1, 0.5, 4.5, 3], [-3, 2, 9, 2.5]], DType.FLOAT32)
     image = constant([0, 1, 0], DType.INT64)
-    batch = graph_input("x", TensorType(DType.FLOAT32, (2, dims.symbol("C"), 4, 5)))
+    batch = given("x", 2, "C", 4, 5)
     x = given("x", 2, 3, 4, 5)
     return [
         roi_align(x, rois, image, output_height=2, output_width=3),

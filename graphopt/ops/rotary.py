@@ -5,16 +5,10 @@ from __future__ import annotations
 from graphopt.ir import Node
 from graphopt.op import Array, Xp, op, refuse
 from graphopt.ops.attention import merge_heads, split_heads
-from graphopt.ops.neural import (
-    HALVES,
-    float_dtype,
-    given,
-    one_size,
-    size_at,
-    want_dtype,
-    want_rank,
-    wide,
-)
+from graphopt.ops.checks import check_dtype, check_rank, one_size, same_dtype, size_at
+from graphopt.ops.dtypes import SHORT_FLOATS
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import wide
 from graphopt.structural import constant
 from graphopt.types import DType, TensorType, Type
 
@@ -76,10 +70,10 @@ def _(
     num_heads: int | None,
     rotary_embedding_dim: int,
 ) -> Type:
-    float_dtype(x, cos_cache, sin_cache, among=HALVES)
-    want_rank(x, (3, 4), "x")
-    want_dtype(position_ids, frozenset({DType.INT64}), "position_ids")
-    want_rank(position_ids, (2,), "position_ids")
+    same_dtype(x, cos_cache, sin_cache, among=SHORT_FLOATS)
+    check_rank(x, (3, 4), "x")
+    check_dtype(position_ids, (DType.INT64,), "position_ids")
+    check_rank(position_ids, (2,), "position_ids")
     size = size_at(x, 3) if x.rank == 4 else None
     if x.rank == 3:
         hidden = size_at(x, 2)
@@ -91,7 +85,7 @@ def _(
         raise refuse(f"{turned} elements of heads of size {size} cannot be turned")
     half = turned // 2 if isinstance(turned, int) else None
     for cache in (cos_cache, sin_cache):
-        want_rank(cache, (3,) if position_ids is None else (2,), "a cache")
+        check_rank(cache, (3,) if position_ids is None else (2,), "a cache")
         one_size("half of what is turned", half, size_at(cache, -1))
     return TensorType(x.dtype, x.shape)
 

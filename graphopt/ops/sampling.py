@@ -10,20 +10,20 @@ from typing import Any
 from graphopt import dims
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Xp, op, refuse
-from graphopt.ops.common import tensor
-from graphopt.ops.interpolation import cubic_weight, linear_weight
-from graphopt.ops.neural import (
-    FLOATS,
+from graphopt.ops.checks import (
+    check_dtype,
+    check_rank,
+    check_rank_from,
     check_size,
     float_dtype,
-    given,
     one_size,
     size_at,
-    want_dtype,
-    want_rank,
-    want_rank_from,
-    wide,
 )
+from graphopt.ops.common import tensor
+from graphopt.ops.dtypes import FLOATS
+from graphopt.ops.examples import given
+from graphopt.ops.interpolation import cubic_weight, linear_weight
+from graphopt.ops.kernels import wide
 from graphopt.structural import constant, graph_input
 from graphopt.types import DType, TensorType, Type
 
@@ -133,16 +133,16 @@ def grid_sample(
 
 @grid_sample.infer
 def _(x: Node, grid: Node, *, align_corners: int, mode: str, padding_mode: str) -> Type:
-    want_dtype(grid, FLOATS, "the grid")
+    check_dtype(grid, FLOATS, "the grid")
     if mode not in MODES or padding_mode not in PADDINGS:
         raise refuse(f"mode is {mode!r}, padding_mode {padding_mode!r}")
     if x.dtype.code > DType.BFLOAT16.code or (mode != "nearest" and not x.dtype.is_numeric):
-        raise refuse(f"{x.dtype} elements are not taken")
+        raise refuse(f"{x.dtype} is not taken")
     rank = one_size("the rank", x.rank, grid.rank)
     if rank is None:
         return tensor(x.dtype, None)
     assert isinstance(rank, int)
-    want_rank_from(x if x.rank is not None else grid, 3)
+    check_rank_from(x if x.rank is not None else grid, 3)
     one_size("the number of coordinates", size_at(grid, -1), rank - 2)
     batch = one_size("the batch size", size_at(x, 0), size_at(grid, 0))
     sizes = (None,) * (rank - 2) if grid.shape is None else grid.shape[1:-1]
@@ -194,9 +194,9 @@ def affine_grid(xp: Xp, theta: Array, size: Array, *, align_corners: int = 0) ->
 @affine_grid.infer
 def _(theta: Node, size: Node, *, align_corners: int) -> Type:
     dtype = float_dtype(theta)
-    want_rank(theta, (3,), "theta")
-    want_rank(size, (1,), "size")
-    want_dtype(size, frozenset({DType.INT64}), "size")
+    check_rank(theta, (3,), "theta")
+    check_rank(size, (1,), "size")
+    check_dtype(size, (DType.INT64,), "size")
     columns, known = size_at(theta, 2), size.known
     length = one_size(
         "the number of axes",

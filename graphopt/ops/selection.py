@@ -7,15 +7,13 @@ from typing import Any
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Xp, op, refuse
+from graphopt.ops.checks import check_dtype, check_single, older_dtype
 from graphopt.ops.common import normal_axis, tensor
-from graphopt.ops.sizes import check_dtype, check_single, example, known_array, older_dtype
+from graphopt.ops.dtypes import NUMBERS
+from graphopt.ops.examples import given
+from graphopt.ops.sizes import known_array
 from graphopt.structural import constant
 from graphopt.types import DType, TensorType, Type
-
-TOPK = frozenset(
-    {DType.FLOAT16, DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64}
-    | {dtype for dtype in DType if dtype.is_integer and dtype.bits >= 8}
-)
 
 
 @op("NonZero", facts=Facts(total=True))
@@ -44,8 +42,8 @@ def _numpy() -> Any:
 @non_zero.examples
 def _() -> list[Node]:
     flags = constant([[True, False], [True, True]])
-    made = [non_zero(example(*shape)) for shape in ((2, 3), (4,), (0, 2))]
-    return [*made, non_zero(flags), non_zero(example(3, dtype=DType.BOOL))]
+    made = [non_zero(given("x", *shape)) for shape in ((2, 3), (4,), (0, 2))]
+    return [*made, non_zero(flags), non_zero(given("x", 3, dtype=DType.BOOL))]
 
 
 @op("Compress", facts=Facts(moves=True, host_inputs=(1,)))
@@ -61,7 +59,7 @@ def compress(xp: Xp, input: Array, condition: Array, *, axis: int | None = None)
 @compress.infer
 def _(input: Node, condition: Node, *, axis: int | None) -> Type:
     dtype, sizes = older_dtype(input), input.shape
-    check_dtype(condition, frozenset({DType.BOOL}), "the condition")
+    check_dtype(condition, (DType.BOOL,), "the condition")
     if condition.rank not in (1, None):
         raise refuse(f"the condition has {condition.rank} axes, not 1")
     known = condition.known
@@ -76,10 +74,10 @@ def _(input: Node, condition: Node, *, axis: int | None) -> Type:
 
 @compress.examples
 def _() -> list[Node]:
-    x, some = example(3, 2, 2), constant([False, True])
-    flags = example(4, dtype=DType.BOOL, name="c")
+    x, some = given("x", 3, 2, 2), constant([False, True])
+    flags = given("c", 4, dtype=DType.BOOL)
     made = [compress(x, some, axis=axis) for axis in (None, 0, 1, -1)]
-    return [*made, compress(example(4), flags), compress(x, constant([], DType.BOOL), axis=0)]
+    return [*made, compress(given("x", 4), flags), compress(x, constant([], DType.BOOL), axis=0)]
 
 
 def _order(xp: Xp, x: Array) -> Array:
@@ -118,8 +116,8 @@ def top_k(
 
 @top_k.infer
 def _(X: Node, K: Node, *, axis: int, largest: int, sorted: int, outputs: int) -> tuple[Type, ...]:
-    check_dtype(X, TOPK, "the input")
-    check_dtype(K, frozenset({DType.INT64}), "K")
+    check_dtype(X, NUMBERS, "the input")
+    check_dtype(K, (DType.INT64,), "K")
     if outputs != 2:
         raise refuse(f"there are 2 outputs, not {outputs}")
     check_single(K, "K")
@@ -137,7 +135,7 @@ def _(X: Node, K: Node, *, axis: int, largest: int, sorted: int, outputs: int) -
 
 @top_k.examples
 def _() -> list[Node]:
-    x, two = example(3, 4), constant([2], DType.INT64)
+    x, two = given("x", 3, 4), constant([2], DType.INT64)
     made = [top_k(x, two, axis=axis, largest=on) for axis in (-1, 0) for on in (0, 1)]
     ties = constant([1, 3, 1, 3, 2], DType.UINT8)
     return [*made, *(top_k(ties, constant([4], DType.INT64), largest=on) for on in (0, 1))]
@@ -190,5 +188,5 @@ def _(X: Node, *, axis: int | None, sorted: int, outputs: int) -> Type | tuple[T
 def _() -> list[Node]:
     x = constant([[2, 1, 1], [3, 4, 3], [2, 1, 1]], DType.INT64)
     made = [unique(x, axis=a, sorted=s, outputs=4) for a in (None, 0, 1, -1) for s in (0, 1)]
-    floats = example(2, 3)
-    return [*made, unique(floats), unique(floats, outputs=2), unique(example(0), outputs=3)]
+    floats = given("x", 2, 3)
+    return [*made, unique(floats), unique(floats, outputs=2), unique(given("x", 0), outputs=3)]

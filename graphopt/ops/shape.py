@@ -7,15 +7,10 @@ from math import prod
 from graphopt import dims
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Xp, op, refuse
+from graphopt.ops.checks import check_vector, older_dtype
 from graphopt.ops.common import broadcast_shapes, normal_axes, shape_known, tensor
-from graphopt.ops.sizes import (
-    check_vector,
-    example,
-    length_of,
-    moved,
-    older_dtype,
-    reshape_sizes,
-)
+from graphopt.ops.examples import given
+from graphopt.ops.sizes import length_of, moved, reshape_sizes
 from graphopt.structural import constant
 from graphopt.types import DType, TensorType, Type
 
@@ -39,10 +34,15 @@ def _(data: Node, *, start: int, end: int | None) -> Type:
 
 @shape.examples
 def _() -> list[Node]:
-    x = example(2, 1, 0, 3)
+    x = given("x", 2, 1, 0, 3)
     bounds = ((0, None), (1, None), (-1, None), (0, -1), (1, 3), (3, 1), (-9, 9))
     made = [shape(x, start=start, end=end) for start, end in bounds]
-    return [*made, shape(example("N", "M")), shape(example()), shape(example(3, dtype=DType.INT4))]
+    return [
+        *made,
+        shape(given("x", "N", "M")),
+        shape(given("x")),
+        shape(given("x", 3, dtype=DType.INT4)),
+    ]
 
 
 @op("Size", facts=Facts(total=True))
@@ -60,7 +60,7 @@ def _(data: Node) -> Type:
 
 @size.examples
 def _() -> list[Node]:
-    return [size(example(2, 3)), size(example()), size(example(4, 0, dtype=DType.BOOL))]
+    return [size(given("x", 2, 3)), size(given("x")), size(given("x", 4, 0, dtype=DType.BOOL))]
 
 
 @op("Reshape", facts=MOVES)
@@ -87,16 +87,16 @@ def _(data: Node, shape: Node, *, allowzero: int) -> Type:
 
 @reshape.examples
 def _() -> list[Node]:
-    x = example(2, 3, 4)
+    x = given("x", 2, 3, 4)
     targets = ([6, 4], [-1], [0, -1], [4, 0, 2], [2, 1, 3, 1, -1], [24])
     made = [reshape(x, constant(target, DType.INT64)) for target in targets]
-    empty = example(2, 0, 3, dtype=DType.INT32)
+    empty = given("x", 2, 0, 3, dtype=DType.INT32)
     made.append(reshape(empty, constant([0, 6], DType.INT64), allowzero=1))
     made.append(reshape(empty, constant([3, -1], DType.INT64)))
-    made.append(reshape(example(1, dtype=DType.BOOL), constant([], DType.INT64)))
-    wide = example("N", "M", 6)
+    made.append(reshape(given("x", 1, dtype=DType.BOOL), constant([], DType.INT64)))
+    wide = given("x", "N", "M", 6)
     made += [reshape(wide, constant(target, DType.INT64)) for target in ([-1, 6], [0, -1, 2, 3])]
-    return [*made, reshape(wide, shape(example("N", 3, "M", 2, name="like")))]
+    return [*made, reshape(wide, shape(given("like", "N", 3, "M", 2)))]
 
 
 @op("Flatten", facts=Facts(moves=True, total=True))
@@ -120,8 +120,8 @@ def _(input: Node, *, axis: int) -> Type:
 
 @flatten.examples
 def _() -> list[Node]:
-    made = [flatten(example(2, 3, 1, 4), axis=axis) for axis in (-4, -1, 0, 1, 2, 4)]
-    return [*made, flatten(example(), axis=0), flatten(example(0, 3, dtype=DType.INT8))]
+    made = [flatten(given("x", 2, 3, 1, 4), axis=axis) for axis in (-4, -1, 0, 1, 2, 4)]
+    return [*made, flatten(given("x"), axis=0), flatten(given("x", 0, 3, dtype=DType.INT8))]
 
 
 @op("Squeeze", facts=MOVES)
@@ -158,10 +158,10 @@ def _never_one(item: dims.Size) -> bool:
 
 @squeeze.examples
 def _() -> list[Node]:
-    x = example(1, 3, 1, 2, 1)
+    x = given("x", 1, 3, 1, 2, 1)
     made = [squeeze(x, constant(axes, DType.INT64)) for axes in ([0], [-1, 2], [4, 0, 2])]
-    empty = example(1, 0, 1, dtype=DType.INT32)
-    return [*made, squeeze(x), squeeze(empty), squeeze(example()), squeeze(example(1, 1))]
+    empty = given("x", 1, 0, 1, dtype=DType.INT32)
+    return [*made, squeeze(x), squeeze(empty), squeeze(given("x")), squeeze(given("x", 1, 1))]
 
 
 @op("Unsqueeze", facts=MOVES)
@@ -187,9 +187,9 @@ def _(data: Node, axes: Node) -> Type:
 
 @unsqueeze.examples
 def _() -> list[Node]:
-    x = example(2, 0, 3)
+    x = given("x", 2, 0, 3)
     made = [unsqueeze(x, constant(axes, DType.INT64)) for axes in ([0], [-1], [1, 3], [4, 0])]
-    return [*made, unsqueeze(example(dtype=DType.BOOL), constant([0, 1], DType.INT64))]
+    return [*made, unsqueeze(given("x", dtype=DType.BOOL), constant([0, 1], DType.INT64))]
 
 
 @op("Expand", facts=MOVES)
@@ -220,12 +220,12 @@ def _(input: Node, shape: Node) -> Type:
 
 @expand.examples
 def _() -> list[Node]:
-    x = example(3, 1)
+    x = given("x", 3, 1)
     targets = ((3, 4), (2, 1, 6), (1,), (), (3, 0))
     made = [expand(x, constant(target, DType.INT64)) for target in targets]
     return [
         *made,
-        expand(example(dtype=DType.BOOL), constant([2, 3], DType.INT64)),
-        expand(example(0, 1, dtype=DType.INT64), constant([1, 4], DType.INT64)),
-        expand(example("N", 1), shape(example("N", "M", name="like"))),
+        expand(given("x", dtype=DType.BOOL), constant([2, 3], DType.INT64)),
+        expand(given("x", 0, 1, dtype=DType.INT64), constant([1, 4], DType.INT64)),
+        expand(given("x", "N", 1), shape(given("like", "N", "M"))),
     ]

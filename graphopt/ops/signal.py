@@ -9,22 +9,20 @@ from graphopt import dims
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Xp, op, refuse
-from graphopt.ops.common import normal_axis
-from graphopt.ops.neural import (
-    INDICES,
+from graphopt.ops.checks import (
+    check_dtype,
+    check_one_element,
+    check_rank,
+    check_rank_from,
     check_size,
-    element,
     float_dtype,
-    given,
-    number,
     one_size,
     size_at,
-    want_dtype,
-    want_one_element,
-    want_rank,
-    want_rank_from,
-    wide,
 )
+from graphopt.ops.common import element, normal_axis
+from graphopt.ops.dtypes import INDICES
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import number, wide
 from graphopt.structural import constant
 from graphopt.types import DType, TensorType, Type
 
@@ -89,8 +87,8 @@ def dft(
 def _(x: Node, dft_length: Node | None, axis: Node | None, *, inverse: int, onesided: int) -> Type:
     float_dtype(x)
     check_transform(x, dft_length, bool(inverse), bool(onesided))
-    want_dtype(axis, frozenset({DType.INT64}), "axis")
-    want_one_element(axis, "axis")
+    check_dtype(axis, (DType.INT64,), "axis")
+    check_one_element(axis, "axis")
     if x.shape is None:
         return TensorType(x.dtype, None)
     rank = len(x.shape)
@@ -114,9 +112,9 @@ def _(x: Node, dft_length: Node | None, axis: Node | None, *, inverse: int, ones
 
 def check_transform(x: Node, length: Node | None, inverse: bool, onesided: bool) -> None:
     """Refuse signals without a last axis of parts, or whose transform has not that side alone."""
-    want_rank_from(x, 2)
-    want_dtype(length, INDICES, "the length")
-    want_one_element(length, "the length")
+    check_rank_from(x, 2)
+    check_dtype(length, INDICES, "the length")
+    check_one_element(length, "the length")
     parts = size_at(x, -1)
     if isinstance(parts, int) and (parts not in (1, 2) or (onesided and parts != 1 + inverse)):
         raise refuse(f"the last axis has size {parts}")
@@ -164,10 +162,10 @@ def _(
 ) -> Type:
     float_dtype(signal, window)
     check_transform(signal, frame_length, False, bool(onesided))
-    want_rank(signal, (3,), "the signal")
-    want_rank(window, (1,), "the window")
-    want_dtype(frame_step, INDICES, "frame_step")
-    want_one_element(frame_step, "frame_step")
+    check_rank(signal, (3,), "the signal")
+    check_rank(window, (1,), "the window")
+    check_dtype(frame_step, INDICES, "frame_step")
+    check_one_element(frame_step, "frame_step")
     total, step = size_at(signal, 1), element(frame_step)
     length = one_size("the length of a frame", element(frame_length), size_at(window, 0))
     if frame_length is None and window is None:

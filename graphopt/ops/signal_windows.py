@@ -7,15 +7,10 @@ from math import pi
 from graphopt import dims
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Op, Xp, op, refuse
-from graphopt.ops.neural import (
-    FLOATS,
-    INDICES,
-    NUMBERS,
-    element,
-    number,
-    want_dtype,
-    want_one_element,
-)
+from graphopt.ops.checks import check_dtype, check_one_element
+from graphopt.ops.common import element
+from graphopt.ops.dtypes import FLOATS, INDICES, NUMBERS
+from graphopt.ops.kernels import number
 from graphopt.structural import constant
 from graphopt.types import DType, TensorType, Type
 
@@ -33,8 +28,8 @@ def cosine_window(name: str, constant_term: float, first: float, second: float, 
         return made.astype(xp.dtype(output_datatype))
 
     def infer(size: Node, *, output_datatype: DType, periodic: int) -> Type:
-        want_dtype(size, INDICES, "size")
-        want_one_element(size, "size")
+        check_dtype(size, INDICES, "size")
+        check_one_element(size, "size")
         if output_datatype not in NUMBERS:
             raise refuse(f"output_datatype is {output_datatype}")
         count = element(size)
@@ -106,11 +101,11 @@ def _(
     output_datatype: DType,
 ) -> Type:
     for value in (num_mel_bins, dft_length, sample_rate):
-        want_dtype(value, INDICES, "a size")
-        want_one_element(value, "a size")
+        check_dtype(value, INDICES, "a size")
+        check_one_element(value, "a size")
     for value in (lower_edge_hertz, upper_edge_hertz):
-        want_dtype(value, FLOATS, "an edge")
-        want_one_element(value, "an edge")
+        check_dtype(value, FLOATS, "an edge")
+        check_one_element(value, "an edge")
     if output_datatype not in NUMBERS:
         raise refuse(f"output_datatype is {output_datatype}")
     bands, length = element(num_mel_bins), element(dft_length)

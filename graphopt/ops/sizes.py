@@ -10,72 +10,15 @@ from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Op, Xp, refuse
 from graphopt.ops.common import Shape
-from graphopt.structural import graph_input
-from graphopt.types import DType, TensorType
 
 FAR = 2**31 - 1
 """A position of at least this means the end of an axis: exporters write INT_MAX for it."""
-
-INDICES = frozenset({DType.INT32, DType.INT64})
-
-
-def example(*shape: int | str, dtype: DType = DType.FLOAT32, name: str = "x") -> Node:
-    """A graph input for examples; a size may be the name of a symbol."""
-    sizes = tuple(dims.symbol(size) if isinstance(size, str) else size for size in shape)
-    return graph_input(name, TensorType(dtype, sizes))
-
-
-def older_dtype(*values: Node) -> DType:
-    """The one dtype of the values, refused if it is among the narrow ones that came after bfloat16.
-
-    Most ops that move data were never extended to those.
-    """
-    dtype = values[0].dtype
-    if dtype.code > DType.BFLOAT16.code:
-        raise refuse(f"{dtype} is not taken")
-    for value in values:
-        if value.dtype is not dtype:
-            raise refuse(f"the inputs' dtypes differ: {dtype} and {value.dtype}")
-    return dtype
-
-
-def check_dtype(value: Node | None, allowed: frozenset[DType], what: str) -> None:
-    """Refuse an input that is there and has another dtype."""
-    if value is not None and value.dtype not in allowed:
-        raise refuse(f"{what} cannot be of {value.dtype}")
-
-
-def check_vector(value: Node | None, what: str) -> None:
-    """Refuse an input that is there and is neither 1-d nor of unknown rank, or not int64."""
-    if value is None:
-        return
-    if value.rank not in (1, None):
-        raise refuse(f"{what} must have one axis, not {value.rank}")
-    if value.dtype is not DType.INT64:
-        raise refuse(f"{what} cannot be of {value.dtype}")
-
-
-def check_single(value: Node, what: str) -> None:
-    """Refuse an input that is neither a scalar nor a vector of one element."""
-    sizes = value.shape or ()
-    if len(sizes) > 1 or any(isinstance(size, int) and size != 1 for size in sizes):
-        raise refuse(f"{what} is {value.type}, not one number")
 
 
 def length_of(value: Node) -> int | None:
     """The number of elements of a vector when it is known."""
     shape = value.shape
     return shape[0] if shape is not None and isinstance(shape[0], int) else None
-
-
-def agree(a: Size, b: Size) -> Size:
-    """The size of two axes that must be of one size, the better known of the two.
-
-    Raises TypeRuleError when they cannot be equal.
-    """
-    if isinstance(a, int) and isinstance(b, int) and a != b:
-        raise refuse(f"the sizes {a} and {b} differ")
-    return b if isinstance(b, int) else a
 
 
 def extent(length: Size, step: int) -> Size:

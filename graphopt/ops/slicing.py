@@ -9,19 +9,11 @@ from typing import Any
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Ints, Xp, op, refuse
+from graphopt.ops.checks import check_dtype, check_vector, older_dtype, one_size
 from graphopt.ops.common import Shape, normal_axes, normal_axis, shape_known, tensor
-from graphopt.ops.sizes import (
-    INDICES,
-    agree,
-    check_dtype,
-    check_vector,
-    effective,
-    example,
-    known_array,
-    moved,
-    older_dtype,
-    slice_size,
-)
+from graphopt.ops.dtypes import INDICES
+from graphopt.ops.examples import given
+from graphopt.ops.sizes import effective, known_array, moved, slice_size
 from graphopt.structural import constant
 from graphopt.types import DType, Type
 
@@ -89,7 +81,7 @@ def _() -> list[Node]:
     def at(*positions: int, dtype: DType = DType.INT64) -> Node:
         return constant(positions, dtype)
 
-    x, far = example(5, 4, 0, 1), 2**63 - 1
+    x, far = given("x", 5, 4, 0, 1), 2**63 - 1
     return [
         slice_(x, at(1), at(3)),
         slice_(x, at(1, 0), at(-1, far), at(0, 1)),
@@ -97,10 +89,10 @@ def _() -> list[Node]:
         slice_(x, at(-1), at(-far), at(0), at(-1)),
         slice_(x, at(4, 9), at(-9, -9), at(0, 1), at(-3, -2)),
         slice_(x, at(3), at(1), at(1)),
-        slice_(example(3, dtype=DType.INT8), at(0, dtype=DType.INT32), at(2, dtype=DType.INT32)),
+        slice_(given("x", 3, dtype=DType.INT8), at(0, dtype=DType.INT32), at(2, dtype=DType.INT32)),
         slice_(x, at(0, 0), at(1, 1), at(2, 3), at(-1, -1)),
-        slice_(example("N", "M"), at(1, -2), at(far, far)),
-        slice_(example("N", "M"), at(0, -1), at(-1, -far), at(0, 1), at(2, -1)),
+        slice_(given("x", "N", "M"), at(1, -2), at(far, far)),
+        slice_(given("x", "N", "M"), at(0, -1), at(-1, -far), at(0, 1), at(2, -1)),
     ]
 
 
@@ -192,14 +184,14 @@ def _split_known(
 
 @split.examples
 def _() -> list[Node]:
-    x = example(7, 6, 0)
+    x = given("x", 7, 6, 0)
     return [
         split(x, num_outputs=3, outputs=3),
         split(x, axis=1, num_outputs=2, outputs=2),
         split(x, num_outputs=1, outputs=1),
-        split(example(2, "N"), axis=1, num_outputs=2, outputs=2),
+        split(given("x", 2, "N"), axis=1, num_outputs=2, outputs=2),
         split(x, constant([1, 0, 5], DType.INT64), axis=-2, outputs=3),
-        split(example(2, dtype=DType.BOOL), constant([2], DType.INT64)),
+        split(given("x", 2, dtype=DType.BOOL), constant([2], DType.INT64)),
     ]
 
 
@@ -226,7 +218,7 @@ def _(*inputs: Node | None, axis: int) -> Type:
     sizes = list(known[0])
     for other in known[1:]:
         sizes = [
-            a + b if k == axis else agree(a, b)
+            a + b if k == axis else one_size("a size", a, b)
             for k, (a, b) in enumerate(zip(sizes, other, strict=True))
         ]
     made: list[Size | None] = [*sizes]
@@ -251,14 +243,14 @@ def _concat_known(values: list[Node], axis: int, rank: int) -> Iterable[Any] | N
 
 @concat.examples
 def _() -> list[Node]:
-    x, y = example(2, 3), example(2, 1, name="y")
-    flags = example(0, dtype=DType.BOOL), example(2, dtype=DType.BOOL, name="y")
+    x, y = given("x", 2, 3), given("y", 2, 1)
+    flags = given("x", 0, dtype=DType.BOOL), given("y", 2, dtype=DType.BOOL)
     return [
         concat(x, y, axis=1),
         concat(x, y, x, axis=-1),
         concat(x, x, axis=0),
         concat(x, axis=0),
-        concat(example("N", 3), x, axis=0),
+        concat(given("x", "N", 3), x, axis=0),
         concat(*flags, axis=0),
     ]
 
@@ -296,6 +288,6 @@ def _() -> list[Node]:
     def times(*counts: int) -> Node:
         return constant(counts, DType.INT64)
 
-    x = example(2, 1, 3)
+    x = given("x", 2, 1, 3)
     made = [tile(x, times(*counts)) for counts in ((1, 1, 1), (2, 3, 1), (1, 0, 2))]
-    return [*made, tile(example(), constant([], DType.INT64)), tile(example(0), times(3))]
+    return [*made, tile(given("x"), constant([], DType.INT64)), tile(given("x", 0), times(3))]

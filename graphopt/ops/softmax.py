@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Op, Xp
+from graphopt.ops.checks import float_dtype
 from graphopt.ops.common import normal_axis
-from graphopt.ops.neural import float_dtype, given, wide
+from graphopt.ops.examples import given
+from graphopt.ops.kernels import wide
 from graphopt.types import DType, TensorType, Type
 
 

@@ -194,7 +194,7 @@ REFUSED: list[tuple[Callable[[Node], object], str]] = [
     (lambda x: space_to_depth(value(1, 3, 1, 2), blocksize=2), "not divisible"),
     (lambda x: space_to_depth(value(1, 3, 2, 2), blocksize=0), "not positive"),
     (lambda x: space_to_depth(value(1, 3, 2, 2), blocksize=2, mode="RCD"), "'RCD'"),
-    (lambda x: reverse_sequence(x, ints(1)), "sizes 3 and 1 differ"),
+    (lambda x: reverse_sequence(x, ints(1)), "batch size is both 3 and 1"),
     (lambda x: reverse_sequence(x, ints(1, 1, 1), batch_axis=0), "not 0 and 1"),
     (lambda x: reverse_sequence(value(2), ints(1, 1)), "not 2 or more"),
     (lambda x: trilu(value(2)), "not 2 or more"),

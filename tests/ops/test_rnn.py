@@ -207,7 +207,7 @@ def test_layers_refuse_what_does_not_fit() -> None:
         gru(x, w, r)
     with pytest.raises(TypeRuleError, match="input size is both 4 and 3"):
         lstm(x, f32("w", 1, 20, 3), r)
-    with pytest.raises(TypeRuleError, match="sequence_lens has int64"):
+    with pytest.raises(TypeRuleError, match="int64 is not taken for sequence_lens"):
         lstm(x, w, r, None, graph_input("l", tensor("int64", 2)))
     with pytest.raises(TypeRuleError, match="size of the peepholes is both 15 and 20"):
         lstm(x, w, r, None, None, None, None, f32("p", 1, 20))

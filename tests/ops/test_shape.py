@@ -194,7 +194,7 @@ REFUSED: list[tuple[Callable[[Node], object], str]] = [
     (lambda x: reshape(x, ints(2, 3, 0)), "missing"),
     (lambda x: reshape(x, ints(0, -1), allowzero=1), "beside one of 0"),
     (lambda x: reshape(x, constant([6], DType.INT32)), "int32"),
-    (lambda x: reshape(x, constant([[6]], DType.INT64)), "one axis"),
+    (lambda x: reshape(x, constant([[6]], DType.INT64)), "rank 2 where 1 is taken"),
     (lambda x: flatten(x, axis=3), "no place 3"),
     (lambda x: squeeze(x, ints(0)), "has size 2, not 1"),
     (lambda x: squeeze(x, ints(2)), "no axis 2"),

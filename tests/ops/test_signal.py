@@ -91,7 +91,7 @@ def test_transforms_refuse_what_does_not_fit() -> None:
         (lambda: dft(real, None, constant(-1)), "holds the parts"),
         (lambda: dft(real, None, constant(3)), "no axis 3"),
         (lambda: dft(real, constant(0)), "length 0"),
-        (lambda: dft(real, constant([4, 4])), "not a scalar"),
+        (lambda: dft(real, constant([4, 4])), "not one number"),
         (lambda: stft(real, constant(0), None, constant(4)), "every 0"),
         (lambda: stft(real, constant(2), None, constant(9)), "frames of 9 in a signal of 8"),
         (lambda: stft(real, constant(2), f32("w", 4), constant(5)), "both 5 and 4"),
