@@ -210,7 +210,7 @@ class Op:
         except GraphoptError as error:
             error.at = error.at or self.name
             raise
-        return TupleType(kind) if type(kind) is tuple else kind  # type: ignore[return-value]
+        return TupleType(kind) if isinstance(kind, tuple) else kind
 
     def _checked(self, inputs: tuple[Node, ...]) -> list[Node | None]:
         if len(inputs) < self.required or (not self.variadic and len(inputs) > len(self.inputs)):

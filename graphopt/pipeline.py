@@ -11,10 +11,10 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from graphopt.errors import GraphoptError, PassError
 from graphopt.graph import Graph
@@ -39,11 +39,17 @@ class Pass(ABC):
     def run(self, graph: Graph, context: Context) -> Graph:
         """The rewritten graph; the very same object when there is nothing to do."""
 
+    @classmethod
+    def options(cls) -> tuple[Field[Any], ...]:
+        """The fields of the dataclass that a pass is."""
+        kind: Any = cls
+        return fields(kind)
+
     def text(self) -> str:
         """The pass as a pipeline's text writes it; options at their defaults are left out."""
         options = ",".join(
             f"{item.name.replace('_', '-')}={getattr(self, item.name)}"
-            for item in fields(self)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            for item in self.options()
             if getattr(self, item.name) != item.default
         )
         return f"{self.name}{{{options}}}" if options else self.name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any, get_type_hints
 
 from graphopt.errors import PipelineError, nearest
@@ -65,7 +64,7 @@ class _Parser:
     def options(self, kind: type[Pass]) -> dict[str, Any]:
         self.expect("{")
         hints = get_type_hints(kind)
-        names = {f.name.replace("_", "-"): f.name for f in fields(kind)}  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        names = {f.name.replace("_", "-"): f.name for f in kind.options()}
         made: dict[str, Any] = {}
         while self.peek() != "}":
             start = self.at

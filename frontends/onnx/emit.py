@@ -97,7 +97,7 @@ class Emitter:
         if kind is None:
             message = f"attribute {proto.name!r} of {record.op_type} cannot be written: {value!r}"
             raise UnsupportedError(message)
-        proto.type = kind  # type: ignore[assignment]
+        proto.type = kind  # type: ignore[assignment]  # the enum, as protobuf takes it
         match kind:
             case KINDS.INT:
                 proto.i = value.code if isinstance(value, DType) else int(value)

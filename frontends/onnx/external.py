@@ -110,7 +110,7 @@ def _map(folder: str, parts: tuple[str, ...], location: str) -> memoryview:
 def _open_plainly(folder: str, parts: tuple[str, ...]) -> int:
     """Open folder/parts, refusing a link at every step; a FIFO does not block."""
     if os.open not in os.supports_dir_fd or not hasattr(os, "O_NOFOLLOW"):
-        path = os.path.join(folder, *parts)  # noqa: PTH118
+        path = os.path.join(folder, *parts)  # noqa: PTH118 - a Path would tidy it
         if os.path.realpath(path) != path:
             raise OSError("it is a link")
         return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import MISSING, fields
+from dataclasses import MISSING
 from typing import Any
 
 from graphopt import api
@@ -47,7 +47,7 @@ def _options(kind: type[Pass]) -> dict[str, Any]:
     """The options of a pass and their defaults, by the names that texts use."""
     return {
         item.name.replace("_", "-"): None if item.default is MISSING else item.default
-        for item in fields(kind)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        for item in kind.options()
         if not isinstance(item.default, tuple)  # the passes of a fixpoint stand in parentheses
     }
 

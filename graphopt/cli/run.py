@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -129,7 +128,7 @@ def _check_output(options: Options) -> None:
         if options.external_data == "always":
             raise UsageError("--external-data always needs a file to write beside: not -o -")
         return
-    same = model != "-" and Path(output).exists() and os.path.samefile(model, output)  # noqa: PTH121
+    same = model != "-" and Path(output).exists() and Path(output).samefile(model)
     if same and not options.in_place:
         raise UsageError(f"{output} is the model itself: --in-place replaces it")
     if options.text and not output.endswith(".gir"):

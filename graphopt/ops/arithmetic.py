@@ -92,7 +92,7 @@ mod_rule = broadcast_rule(NUMBERS, known_remainder)
 def _(x: Node, y: Node, *, fmod: int) -> Type:
     if fmod not in (0, 1):
         raise refuse(f"fmod is 0 or 1, not {fmod}")
-    return mod_rule(x, y)  # type: ignore[return-value]
+    return mod_rule(x, y)
 
 
 @mod.examples

@@ -9,7 +9,7 @@ from typing import Any
 
 from graphopt.dims import Dim, lower
 from graphopt.ir import Node
-from graphopt.op import PLAIN, Array, Facts, Op, TypeRule, Xp, refuse
+from graphopt.op import PLAIN, Array, Facts, Op, Xp, refuse
 from graphopt.ops.checks import check_dtype
 from graphopt.ops.common import broadcast_shapes
 from graphopt.ops.dtypes import FLOATS, NUMBERS, Dtypes
@@ -83,7 +83,7 @@ def _spread(kind: TensorType, shape: tuple[int, ...], size: int) -> Sequence[Any
 
 def unary_rule(
     dtypes: Dtypes, known: Combine | None = None, result: DType | None = None
-) -> TypeRule:
+) -> Callable[..., Type]:
     """The type rule of a function of one variable: same shape, same dtype or `result`."""
 
     def rule(x: Node, **attrs: Any) -> Type:
@@ -100,7 +100,7 @@ def unary_rule(
 
 def broadcast_rule(
     dtypes: Dtypes, known: Combine | None = None, result: DType | None = None
-) -> TypeRule:
+) -> Callable[..., Type]:
     """The type rule of a function of one or more variables of one dtype, which are broadcast."""
 
     def rule(*values: Node | None, **attrs: Any) -> Type:

@@ -158,7 +158,7 @@ shift_rule = broadcast_rule(INTEGERS)
 def _(x: Node, y: Node, *, direction: str) -> Type:
     if direction not in ("LEFT", "RIGHT"):
         raise refuse(f"the direction is LEFT or RIGHT, not {direction!r}")
-    return shift_rule(x, y)  # type: ignore[return-value]
+    return shift_rule(x, y)
 
 
 bit_shift.examples(
