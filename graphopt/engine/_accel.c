@@ -1,0 +1,475 @@
+/* The hot half of `graphopt.engine.scheduler`, in C: taking a plain task in, completing it, and
+ * the loop around these. It is the same algorithm on the same objects, whose slots are read where
+ * Python's own descriptors say that they are; whatever is not plain (a recorder, special options,
+ * groups, failures, deletions) goes to the methods of the class. Optional: without it everything
+ * runs, a few times slower. The callers hold the scheduler's lock.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h> /* PyMemberDef, before 3.12 */
+
+#ifdef Py_GIL_DISABLED
+#error "the slots are accessed under the protection of the interpreter lock"
+#endif
+
+#define SLOTS(X)                                                                               \
+    X(Task, fn) X(Task, read) X(Task, mutate) X(Task, overwrite) X(Task, options)              \
+    X(Task, code) X(Task, lasti) X(Task, state) X(Task, then) X(Task, after) X(Task, error)    \
+    X(Task, cause) X(Task, seq) X(Task, wait_count)                                            \
+    X(Variable, owner) X(Variable, writer) X(Variable, readers) X(Variable, group)             \
+    X(Variable, gone) X(Variable, version) X(Variable, stale) X(Variable, room)                \
+    X(Options, lane) X(Options, special)                                                       \
+    X(Lane, ready) X(Lane, urgent) X(Lane, parts) X(Lane, idle)                                \
+    X(Scheduler, inbox) X(Scheduler, cheap) X(Scheduler, relay) X(Scheduler, bells)            \
+    X(Scheduler, recorder) X(Scheduler, count) X(Scheduler, completed) X(Scheduler, alarm)
+
+#define DECLARE(type, name) static Py_ssize_t type##_##name;
+SLOTS(DECLARE)
+
+/* The object in a slot, borrowed; NULL where nothing was stored yet. */
+#define GET(object, slot) (*(PyObject **)((char *)(object) + (slot)))
+#define IS_NONE(object) ((object) == NULL || (object) == Py_None)
+
+enum { REQUEST = -1, NEW, RUNNING, FINISHED, ENDED, DONE }; /* as in task.py */
+
+static PyTypeObject *Task, *Variable;
+static PyObject *state_objects[DONE + 1], *no_text, *no_tuple;
+static PyObject *s_append, *s_popleft, *s_appendleft, *s_apply, *s_prune, *s_pop, *s_integrate,
+    *s_complete, *s_release, *s_next, *s_overwrite, *s_overwritten, *s_follow_writer, *s_waits,
+    *s_quiet;
+
+static void put(PyObject *object, Py_ssize_t slot, PyObject *value) /* takes the reference */
+{
+    PyObject *old = GET(object, slot);
+    GET(object, slot) = value;
+    Py_XDECREF(old);
+}
+
+static void clear(PyObject *object, Py_ssize_t slot) { put(object, slot, Py_NewRef(Py_None)); }
+
+static long number(PyObject *object, Py_ssize_t slot) { return PyLong_AsLong(GET(object, slot)); }
+
+static int put_number(PyObject *object, Py_ssize_t slot, long value)
+{
+    PyObject *boxed = PyLong_FromLong(value);
+    if (boxed == NULL)
+        return -1;
+    put(object, slot, boxed);
+    return 0;
+}
+
+static void put_state(PyObject *task, int state)
+{
+    put(task, Task_state, Py_NewRef(state_objects[state]));
+}
+
+/* Call a method that returns nothing of interest. */
+static int tell(PyObject *object, PyObject *name, PyObject *argument)
+{
+    PyObject *result = argument == NULL ? PyObject_CallMethodNoArgs(object, name)
+                                        : PyObject_CallMethodOneArg(object, name, argument);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* Append to the list in a slot, which may be None. */
+static int append_to(PyObject *object, Py_ssize_t slot, PyObject *item)
+{
+    PyObject *list = GET(object, slot);
+    if (!IS_NONE(list))
+        return PyList_Append(list, item);
+    if ((list = PyList_New(1)) == NULL)
+        return -1;
+    PyList_SET_ITEM(list, 0, Py_NewRef(item));
+    put(object, slot, list);
+    return 0;
+}
+
+static int is_special(PyObject *task) { return GET(GET(task, Task_options), Options_special) != Py_False; }
+
+static int release(PyObject *scheduler, PyObject *task)
+{
+    if (!IS_NONE(GET(task, Task_cause)) || is_special(task))
+        return tell(scheduler, s_release, task);
+    PyObject *lane = GET(GET(task, Task_options), Options_lane);
+    if (tell(GET(lane, Lane_ready), s_append, task) < 0)
+        return -1;
+    if (PyObject_Length(GET(lane, Lane_idle)) > 0)
+        return PyList_Append(GET(scheduler, Scheduler_bells), lane);
+    return 0;
+}
+
+/* Make a task wait for the last writer; returns for how many. */
+static int follow_writer(PyObject *scheduler, PyObject *task, PyObject *variable)
+{
+    PyObject *writer = GET(variable, Variable_writer);
+    if (number(writer, Task_state) != DONE && IS_NONE(GET(variable, Variable_group)))
+        return append_to(writer, Task_then, task) < 0 ? -1 : 1;
+    PyObject *result =
+        PyObject_CallMethodObjArgs(scheduler, s_follow_writer, task, variable, NULL);
+    if (result == NULL)
+        return -1;
+    int count = (int)PyLong_AsLong(result);
+    Py_DECREF(result);
+    return count;
+}
+
+static int follow_readers(PyObject *task, PyObject *variable)
+{
+    int count = 0;
+    PyObject *readers = GET(variable, Variable_readers);
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(readers); i++) {
+        PyObject *reader = PyList_GET_ITEM(readers, i);
+        if (reader != task && number(reader, Task_state) != DONE) {
+            count++;
+            if (append_to(reader, Task_after, task) < 0)
+                return -1;
+        }
+    }
+    PyObject *none = PyList_New(0);
+    if (none == NULL)
+        return -1;
+    put(variable, Variable_readers, none);
+    return count;
+}
+
+static int read_all(PyObject *scheduler, PyObject *task)
+{
+    int count = 0, more;
+    PyObject *variables = GET(task, Task_read);
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(variables); i++) {
+        PyObject *variable = PyTuple_GET_ITEM(variables, i);
+        if (!IS_NONE(GET(variable, Variable_writer))) {
+            if ((more = follow_writer(scheduler, task, variable)) < 0)
+                return -1;
+            count += more;
+        }
+        PyObject *readers = GET(variable, Variable_readers);
+        if (PyList_GET_SIZE(readers) >= number(variable, Variable_room)) {
+            if (tell(variable, s_prune, NULL) < 0)
+                return -1;
+            readers = GET(variable, Variable_readers);
+        }
+        if (PyList_Append(readers, task) < 0)
+            return -1;
+    }
+    return count;
+}
+
+/* Take a variable over, once it is known whom to follow. */
+static int become_writer(PyObject *task, PyObject *variable)
+{
+    int count = 0;
+    if (PyList_GET_SIZE(GET(variable, Variable_readers)) > 0)
+        count = follow_readers(task, variable);
+    if (count >= 0)
+        put(variable, Variable_writer, Py_NewRef(task));
+    return count;
+}
+
+static int mutate_all(PyObject *scheduler, PyObject *task)
+{
+    int count = 0, more;
+    PyObject *variables = Py_NewRef(GET(task, Task_mutate));
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(variables); i++) {
+        PyObject *variable = PyTuple_GET_ITEM(variables, i), *writer = GET(variable, Variable_writer);
+        if (writer == task) { /* it stands there twice: leave it once */
+            PyObject *seen = PyDict_New(), *once = NULL;
+            for (Py_ssize_t k = 0; seen != NULL && k < PyTuple_GET_SIZE(variables); k++)
+                if (PyDict_SetItem(seen, PyTuple_GET_ITEM(variables, k), Py_None) < 0)
+                    Py_CLEAR(seen);
+            if (seen != NULL)
+                once = PySequence_Tuple(seen);
+            Py_XDECREF(seen);
+            if (once == NULL)
+                goto failed;
+            put(task, Task_mutate, once);
+            continue;
+        }
+        if (!IS_NONE(writer)) {
+            if ((more = follow_writer(scheduler, task, variable)) < 0)
+                goto failed;
+            count += more;
+            if (!IS_NONE(GET(variable, Variable_gone)))
+                continue;
+        }
+        if ((more = become_writer(task, variable)) < 0)
+            goto failed;
+        count += more;
+    }
+    Py_DECREF(variables);
+    return count;
+failed:
+    Py_DECREF(variables);
+    return -1;
+}
+
+static int overwrite_all(PyObject *scheduler, PyObject *task)
+{
+    PyObject *variables = GET(task, Task_overwrite);
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(variables); i++) {
+        PyObject *variable = PyTuple_GET_ITEM(variables, i);
+        int twice = 0;
+        for (Py_ssize_t k = 0; k < i; k++)
+            twice |= PyTuple_GET_ITEM(variables, k) == variable;
+        if (twice || !IS_NONE(GET(variable, Variable_writer))) { /* the method knows all cases */
+            PyObject *result = PyObject_CallMethodOneArg(scheduler, s_overwrite, task);
+            if (result == NULL)
+                return -1;
+            int count = (int)PyLong_AsLong(result);
+            Py_DECREF(result);
+            return count;
+        }
+    }
+    int count = 0, more;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(variables); i++) {
+        PyObject *variable = PyTuple_GET_ITEM(variables, i);
+        if ((more = become_writer(task, variable)) < 0)
+            return -1;
+        count += more;
+    }
+    return count;
+}
+
+static int integrate(PyObject *scheduler, PyObject *task)
+{
+    if (!IS_NONE(GET(scheduler, Scheduler_recorder)) || is_special(task))
+        return tell(scheduler, s_integrate, task);
+    PyObject *count = PyLong_FromLong(number(scheduler, Scheduler_count) + 1);
+    if (count == NULL)
+        return -1;
+    put(scheduler, Scheduler_count, Py_NewRef(count));
+    put(task, Task_seq, count);
+    int readers = read_all(scheduler, task);
+    int writers = readers < 0 ? -1 : mutate_all(scheduler, task);
+    int others = 0;
+    if (writers >= 0 && PyTuple_GET_SIZE(GET(task, Task_overwrite)) > 0)
+        others = overwrite_all(scheduler, task);
+    if (writers < 0 || others < 0 || put_number(task, Task_wait_count, readers + writers + others) < 0)
+        return -1;
+    return readers + writers + others ? 0 : release(scheduler, task);
+}
+
+/* Count down who waits; the list is taken out of its slot first. */
+static int count_down(PyObject *scheduler, PyObject *task, Py_ssize_t slot)
+{
+    PyObject *waiting = GET(task, slot);
+    if (IS_NONE(waiting))
+        return 0;
+    Py_INCREF(waiting);
+    clear(task, slot);
+    int status = 0;
+    for (Py_ssize_t i = 0; status == 0 && i < PyList_GET_SIZE(waiting); i++) {
+        PyObject *successor = PyList_GET_ITEM(waiting, i);
+        long left = number(successor, Task_wait_count);
+        if (left > 1)
+            status = put_number(successor, Task_wait_count, left - 1);
+        else
+            status = release(scheduler, successor);
+    }
+    Py_DECREF(waiting);
+    return status;
+}
+
+static int complete_plain(PyObject *scheduler, PyObject *task)
+{
+    put_state(task, DONE);
+    PyObject *variables = GET(task, Task_mutate);
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(variables); i++) {
+        PyObject *variable = PyTuple_GET_ITEM(variables, i);
+        if (put_number(variable, Variable_version, number(variable, Variable_version) + 1) < 0)
+            return -1;
+        if (GET(variable, Variable_writer) == task)
+            clear(variable, Variable_writer);
+    }
+    if (PyTuple_GET_SIZE(GET(task, Task_overwrite)) > 0 && tell(scheduler, s_overwritten, task) < 0)
+        return -1;
+    if (count_down(scheduler, task, Task_then) < 0 || count_down(scheduler, task, Task_after) < 0)
+        return -1;
+    put(task, Task_fn, Py_NewRef(no_text));
+    put(task, Task_read, Py_NewRef(no_tuple));
+    put(task, Task_mutate, Py_NewRef(no_tuple));
+    long completed = number(scheduler, Scheduler_completed) + 1;
+    if (put_number(scheduler, Scheduler_completed, completed) < 0)
+        return -1;
+    long alarm = number(scheduler, Scheduler_alarm);
+    if (alarm < 0 || number(scheduler, Scheduler_count) - completed > alarm)
+        return 0;
+    PyObject *waits = PyObject_GetAttr(scheduler, s_waits);
+    int status = waits == NULL ? -1 : tell(waits, s_quiet, NULL);
+    Py_XDECREF(waits);
+    return status;
+}
+
+static int take(PyObject *scheduler, PyObject *entry)
+{
+    if (!PyObject_TypeCheck(entry, Task))
+        return tell(entry, s_apply, scheduler);
+    switch (number(entry, Task_state)) {
+    case FINISHED:
+        return complete_plain(scheduler, entry);
+    case NEW:
+        return integrate(scheduler, entry);
+    case ENDED:
+        return tell(scheduler, s_complete, entry);
+    default:
+        return tell(entry, s_apply, scheduler);
+    }
+}
+
+static PyObject *drain(PyObject *module, PyObject *scheduler)
+{
+    PyObject *inbox = GET(scheduler, Scheduler_inbox), *relay = GET(scheduler, Scheduler_relay);
+    for (;;) {
+        PyObject *entry;
+        int status;
+        if (PyObject_Length(inbox) > 0) {
+            if ((entry = PyObject_CallMethodNoArgs(inbox, s_popleft)) == NULL)
+                return NULL;
+            status = take(scheduler, entry);
+        } else if (PyList_GET_SIZE(relay) > 0) {
+            if ((entry = PyObject_CallMethodNoArgs(relay, s_pop)) == NULL)
+                return NULL;
+            status = tell(scheduler, s_complete, entry);
+        } else
+            Py_RETURN_NONE;
+        Py_DECREF(entry);
+        if (status < 0)
+            return NULL;
+    }
+}
+
+/* next(scheduler, lane): as Scheduler.next, which is asked where the next task is not plain. */
+static PyObject *next(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
+{
+    PyObject *scheduler = arguments[0], *lane = arguments[1];
+    if (PyObject_Length(GET(scheduler, Scheduler_inbox)) > 0) {
+        PyObject *done = drain(module, scheduler);
+        if (done == NULL)
+            return NULL;
+        Py_DECREF(done);
+    }
+    PyObject *ready = GET(lane, Lane_ready);
+    if (PyObject_Length(GET(scheduler, Scheduler_cheap)) > 0 ||
+        PyList_GET_SIZE(GET(lane, Lane_urgent)) > 0 || PyObject_Length(GET(lane, Lane_parts)) > 0)
+        return PyObject_CallMethodOneArg(scheduler, s_next, lane);
+    if (PyObject_Length(ready) == 0)
+        Py_RETURN_NONE;
+    PyObject *task = PyObject_CallMethodNoArgs(ready, s_popleft);
+    if (task == NULL)
+        return NULL;
+    if (IS_NONE(GET(task, Task_cause)) && !is_special(task)) {
+        put_state(task, RUNNING);
+        return task;
+    }
+    int status = tell(ready, s_appendleft, task);
+    Py_DECREF(task);
+    return status < 0 ? NULL : PyObject_CallMethodOneArg(scheduler, s_next, lane);
+}
+
+static int owned(PyObject *variables, PyObject *scheduler, PyTypeObject *type)
+{
+    if (!PyTuple_CheckExact(variables))
+        return 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(variables); i++) {
+        PyObject *variable = PyTuple_GET_ITEM(variables, i);
+        if (Py_TYPE(variable) != type || GET(variable, Variable_owner) != scheduler)
+            return 0;
+    }
+    return 1;
+}
+
+/* make(fn, read, mutate, options, scheduler, frame): a plain task, or None where its variables are
+ * not in tuples, or not the scheduler's. */
+static PyObject *make(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
+{
+    PyObject *read = arguments[1], *mutate = arguments[2], *frame = arguments[5];
+    if (!owned(read, arguments[4], Variable) || !owned(mutate, arguments[4], Variable))
+        Py_RETURN_NONE;
+    PyObject *task = Task->tp_alloc(Task, 0);
+    if (task == NULL)
+        return NULL;
+    GET(task, Task_fn) = Py_NewRef(arguments[0]);
+    GET(task, Task_read) = Py_NewRef(read);
+    GET(task, Task_mutate) = Py_NewRef(mutate);
+    GET(task, Task_overwrite) = Py_NewRef(no_tuple);
+    GET(task, Task_options) = Py_NewRef(arguments[3]);
+    GET(task, Task_code) = (PyObject *)PyFrame_GetCode((PyFrameObject *)frame);
+    GET(task, Task_lasti) = PyLong_FromLong(PyFrame_GetLasti((PyFrameObject *)frame));
+    GET(task, Task_state) = Py_NewRef(state_objects[NEW]);
+    GET(task, Task_then) = Py_NewRef(Py_None);
+    GET(task, Task_after) = Py_NewRef(Py_None);
+    GET(task, Task_error) = Py_NewRef(Py_None);
+    GET(task, Task_cause) = Py_NewRef(Py_None);
+    return task;
+}
+
+/* The place of a slot, from its descriptor. */
+static Py_ssize_t place(PyObject *type, const char *name)
+{
+    PyObject *descriptor = PyObject_GetAttrString(type, name);
+    if (descriptor == NULL)
+        return -1;
+    if (!Py_IS_TYPE(descriptor, &PyMemberDescr_Type)) {
+        PyErr_Format(PyExc_TypeError, "%R has no slot %s", type, name);
+        Py_DECREF(descriptor);
+        return -1;
+    }
+    Py_ssize_t offset = ((PyMemberDescrObject *)descriptor)->d_member->offset;
+    Py_DECREF(descriptor);
+    return offset;
+}
+
+/* bind(Task, Variable, Options, Lane, Scheduler): look the slots up; before anything else. */
+static PyObject *bind(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
+{
+    enum { i_Task, i_Variable, i_Options, i_Lane, i_Scheduler };
+    if (count != 5) {
+        PyErr_SetString(PyExc_TypeError, "bind takes five classes");
+        return NULL;
+    }
+#define LOOK_UP(type, name)                                                                    \
+    if ((type##_##name = place(arguments[i_##type], #name)) < 0)                               \
+        return NULL;
+    SLOTS(LOOK_UP)
+    Task = (PyTypeObject *)Py_NewRef(arguments[i_Task]);
+    Variable = (PyTypeObject *)Py_NewRef(arguments[i_Variable]);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"bind", (PyCFunction)(void (*)(void))bind, METH_FASTCALL, NULL},
+    {"drain", drain, METH_O, NULL},
+    {"next", (PyCFunction)(void (*)(void))next, METH_FASTCALL, NULL},
+    {"make", (PyCFunction)(void (*)(void))make, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "_accel",
+    .m_doc = "The hot half of the scheduler.",
+    .m_size = -1,
+    .m_methods = functions,
+};
+
+PyMODINIT_FUNC PyInit__accel(void)
+{
+    struct { PyObject **place; const char *text; } names[] = {
+        {&s_append, "append"}, {&s_popleft, "popleft"}, {&s_appendleft, "appendleft"},
+        {&s_apply, "apply"}, {&s_prune, "prune"}, {&s_pop, "pop"}, {&s_integrate, "integrate"},
+        {&s_complete, "complete"}, {&s_release, "release"}, {&s_next, "next"},
+        {&s_overwrite, "overwrite"},
+        {&s_overwritten, "overwritten"}, {&s_follow_writer, "follow_writer"},
+        {&s_waits, "waits"}, {&s_quiet, "quiet"}, {&no_text, ""},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if ((*names[i].place = PyUnicode_InternFromString(names[i].text)) == NULL)
+            return NULL;
+    for (int state = NEW; state <= DONE; state++)
+        if ((state_objects[state] = PyLong_FromLong(state)) == NULL)
+            return NULL;
+    if ((no_tuple = PyTuple_New(0)) == NULL)
+        return NULL;
+    return PyModule_Create(&definition);
+}
