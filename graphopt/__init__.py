@@ -67,7 +67,12 @@ __all__ = [
 ]
 
 
+_PACKAGES = ("engine",)
+
+
 def __getattr__(name: str) -> object:
+    if name in _PACKAGES:
+        return import_module(f"graphopt.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'graphopt' has no attribute {name!r}")

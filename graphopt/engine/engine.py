@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
+from weakref import WeakKeyDictionary
 
 from graphopt.engine import accelerate, lifetime, pushing
 from graphopt.engine.driver import Driver
@@ -19,16 +20,17 @@ from graphopt.engine.errors import (
 from graphopt.engine.inline import Inline
 from graphopt.engine.lanes import Device, Kind, Link
 from graphopt.engine.policies import InOrder, Policy, Replayed, Seeded, Timed
-from graphopt.engine.pushing import MakePlain, Program, TaskOptions
+from graphopt.engine.pushing import MakePlain, TaskOptions
 from graphopt.engine.recorder import Recorder
 from graphopt.engine.recording import Recording
 from graphopt.engine.running import Completion
 from graphopt.engine.scheduler import DELETE, Scheduler
 from graphopt.engine.scope import Scope
-from graphopt.engine.task import DONE, Accumulation, Options, Task, Variable
+from graphopt.engine.task import DONE, Accumulation, Options, Program, Task, Variable
 from graphopt.engine.threads import Threads
 from graphopt.engine.waits import Bytes, Waits
 
+_PROGRAM = ("failure", "lanes", "rearm", "run", "run_lane")
 Mode = Literal["threads", "serial", "sim"]
 _frame = sys._getframe  # pyright: ignore[reportPrivateUsage]  # the inspect module costs 10 µs
 
@@ -68,6 +70,7 @@ class Engine:
         stall_after: float | None = 60.0,
         stall_raises: bool = False,
         accelerated: bool = accelerate.AVAILABLE,
+        pin: bool = False,
     ) -> None:
         if workers < 1 or max_pending < 1:
             raise EngineError(f"an engine needs workers and room, not {workers} and {max_pending}")
@@ -76,12 +79,13 @@ class Engine:
         self._make: MakePlain = accelerate.make if accelerated else pushing.make_plain
         scheduler.limit = max_pending
         scheduler.waits = Waits(scheduler, stall_after, stall_raises)
-        scheduler.driver = _driver(mode, scheduler, seed, replay)
+        scheduler.driver = _driver(mode, scheduler, seed, replay, pin)
         self._scheduler = scheduler
         self._inbox = scheduler.inbox
         self._in_order = in_order
         self._bytes = Bytes(scheduler, max_bytes)
         self._devices: dict[str, Device] = {}
+        self._plans: WeakKeyDictionary[Program, Variable] = WeakKeyDictionary()
         self.add_device("cpu:0", compute=workers)
         self._default = Options(self._devices["cpu:0"].lane("compute"))
         self._idle = self._default.lane.idle
@@ -151,6 +155,8 @@ class Engine:
             task = self._make(fn, read, mutate, self._default, self._scheduler, frame)
         if task is None:  # it is not plain, or something is wrong
             how = self.how(**options) if options else how or self._default
+            if how.lane.scheduler is not self._scheduler:
+                raise EngineError("these options were made by another engine's `how`")
             accesses = read, mutate, overwrite, accumulate
             task = pushing.make_task(fn, accesses, how, frame.f_code, frame.f_lasti)
             return self.submit(task)
@@ -188,11 +194,17 @@ class Engine:
         overwrite: Iterable[Variable] = (),
         **options: Unpack[TaskOptions],
     ) -> Task:
-        """Run a plan as one task: its lanes at once where there are workers, else in order."""
+        """Run a plan as one task: its lanes at once where there are workers, else in order.
+
+        Two runs of one plan never overlap: it has a variable of its own.
+        """
         frame = _frame(1)
-        lanes = tuple(partial(plan.run_lane, lane) for lane in range(plan.lanes))
-        how = replace(self.how(**options), lanes=lanes, special=True)
-        accesses = read, mutate, overwrite, ()
+        if missing := [each for each in _PROGRAM if not hasattr(plan, each)]:
+            raise EngineError(f"{plan!r} is no plan: it has no {', '.join(missing)}")
+        pushing.check_lanes(plan)
+        how = replace(self.how(**options), plan=plan, special=True)
+        own = self._plans.setdefault(plan, self.new_variable("plan"))
+        accesses = read, mutate, (*overwrite, own), ()
         return self.submit(pushing.make_task(plan.run, accesses, how, frame.f_code, frame.f_lasti))
 
     def delete(self, variable: Variable, fn: Callable[[], Any] = _nothing) -> Task:
@@ -336,12 +348,14 @@ class Engine:
         return f"Engine(mode={self.mode!r}, devices={self.devices})"
 
 
-def _driver(mode: Mode, scheduler: Scheduler, seed: int | None, replay: Recording | None) -> Driver:
+def _driver(
+    mode: Mode, scheduler: Scheduler, seed: int | None, replay: Recording | None, pin: bool
+) -> Driver:
     """The driver of a mode. Raises EngineError for options that a mode does not have."""
     if mode != "sim" and not (seed is None and replay is None):
         raise EngineError(f"a seed, or a recording to replay, needs mode='sim', not {mode!r}")
     if mode == "threads":
-        return Threads(scheduler)
+        return Threads(scheduler, pin)
     policy: Policy
     if mode == "serial":
         policy = InOrder()

@@ -98,8 +98,9 @@ class Inline:
         task = self.scheduler.next(lane)
         if task is None:
             return
+        late = not (task.options.asynchronous or task.options.cheap) and self.policy.late(task)
         if self.scheduler.recorder is not None:
-            self.scheduler.recorder.started(task, lane.name)
+            self.scheduler.recorder.started(task, lane.name, late)
         self.current, self.lane = task, None
         if task.options.asynchronous:
             start_asynchronous(self.scheduler, task)
@@ -111,9 +112,7 @@ class Inline:
             self.end(task)
             return
         self.order += 1
-        run = Run(
-            self.clock + (lane.seconds(task) or 0.0), self.order, task, lane, self.policy.late()
-        )
+        run = Run(self.clock + (lane.seconds(task) or 0.0), self.order, task, lane, late)
         self.free[lane] -= 1
         self.lane = lane
         if not run.late:
@@ -168,10 +167,12 @@ class Inline:
         """Whether the calling thread runs the loop for a caller, and not to stand in for a task."""
         return get_ident() == self.root_thread
 
-    def step(self) -> bool:
-        """One step; False where there is none."""
+    def step(self, until: Wait | None = None) -> bool:
+        """One step, unless a wait is over; False where there is none."""
         try:
             self.integrate()
+            if until is not None and until.state == DONE:
+                return True
             if self.batons:
                 new = [wait for wait in self.batons if wait.state == DONE]
                 self.resumable += [wait for wait in new if wait not in self.resumable]
@@ -179,10 +180,14 @@ class Inline:
         except BaseException as error:
             self.scheduler.broken = self.scheduler.broken or error
             raise
+        self.pass_on()
+        return stepped
+
+    def pass_on(self) -> None:
+        """An interrupt that came while a task ran is the caller's, too."""
         if (interrupt := self.interrupt) is not None:
             self.interrupt = None
             raise interrupt
-        return stepped
 
     @contextmanager
     def entered(self) -> Generator[None]:
@@ -220,6 +225,7 @@ class Inline:
         if self.owner != get_ident() and self.entry.acquire(blocking=False):
             with self.entered():
                 self.policy.after_push(self)
+                self.pass_on()
             if not self.policy.virtual and self.scheduler.outstanding:
                 self.scheduler.waits.level(0)
 
@@ -239,19 +245,28 @@ class Inline:
         """Run tasks until a wait is over."""
         if self.owner == get_ident():
             return self.block_inside(wait, timeout)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if not self.entry.acquire(timeout=-1 if timeout is None else timeout):
-            return False
-        with self.entered():
-            while wait.state != DONE:
-                if self.step() or wait.lock.acquire(blocking=False):
-                    continue
-                if deadline is not None and time.monotonic() >= deadline:
-                    return False
-                if not self.scheduler.outstanding and not self.scheduler.inbox:
-                    raise DeadlockError(f"nothing can run: {self.scheduler.waits.busy()}")
-                self.rest()
+        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        while wait.state != DONE:
+            if time.monotonic() >= deadline:
+                return False
+            if self.entry.acquire(blocking=False):
+                with self.entered():
+                    self.serve(wait, deadline)
+            else:  # another thread runs the loop, and serves this wait too
+                self.bell.set()
+                wait.lock.acquire(timeout=0.05)
         return True
+
+    def serve(self, wait: Wait, deadline: float) -> None:
+        """Run the loop until a wait is over, or it is too late."""
+        while wait.state != DONE:
+            if self.step(until=wait):
+                continue
+            if time.monotonic() >= deadline:
+                return
+            if not self.scheduler.outstanding and not self.scheduler.inbox:
+                raise DeadlockError(f"nothing can run: {self.scheduler.waits.busy()}")
+            self.rest()
 
     def block_inside(self, wait: Wait, timeout: float | None) -> bool:
         """Let another thread go on, in this worker's place, while the task of this one waits."""

@@ -12,6 +12,7 @@ from contextlib import suppress
 from graphopt.engine.errors import (
     DeadlockError,
     EngineBrokenError,
+    StallError,
     StallWarning,
     WaitTimeoutError,
 )
@@ -122,26 +123,30 @@ def _at_exit() -> None:
                     scheduler.waits.level(0, EXIT_PATIENCE)
                     stop(scheduler)
                     break
-                except WaitTimeoutError:
+                except (WaitTimeoutError, StallError):
                     continue
             else:
                 text = f"the program ends with tasks that do not: {scheduler.waits.busy()}"
                 warnings.warn(StallWarning(text), stacklevel=1)
 
 
+_forking: list[Scheduler] = []  # that `_before_fork` holds
+
+
 def _before_fork() -> None:
     for scheduler in tuple(_alive):
         scheduler.driver.before_fork()
+        _forking.append(scheduler)
 
 
 def _after_fork_in_parent() -> None:
-    for scheduler in tuple(_alive):
-        scheduler.driver.after_fork_in_parent()
+    while _forking:
+        _forking.pop().driver.after_fork_in_parent()
 
 
 def _after_fork_in_child() -> None:
-    for scheduler in tuple(_alive):
-        scheduler.driver.after_fork_in_child()
+    while _forking:
+        _forking.pop().driver.after_fork_in_child()
 
 
 atexit.register(_at_exit)

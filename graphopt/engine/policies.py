@@ -10,6 +10,7 @@ from graphopt.engine.errors import RecordingError
 if TYPE_CHECKING:
     from graphopt.engine.inline import Inline
     from graphopt.engine.recording import Recording
+    from graphopt.engine.task import Task
 
 
 class Policy(Protocol):
@@ -24,7 +25,7 @@ class Policy(Protocol):
     def after_push(self, driver: Inline) -> None:
         """Take the steps that shall happen before the next push."""
 
-    def late(self) -> bool:
+    def late(self, task: Task) -> bool:
         """Whether the function of a task is called when it ends, not when it starts."""
         ...
 
@@ -55,7 +56,7 @@ class InOrder:
         """Run it."""
         driver.run_all()
 
-    def late(self) -> bool:
+    def late(self, task: Task) -> bool:
         """At its start."""
         return False
 
@@ -81,7 +82,7 @@ class Timed:
     def after_push(self, driver: Inline) -> None:
         """Pushing takes no time on this clock."""
 
-    def late(self) -> bool:
+    def late(self, task: Task) -> bool:
         """At its start."""
         return False
 
@@ -122,7 +123,7 @@ class Seeded:
         while self.random.random() < 0.5 and self.step(driver):
             driver.integrate()
 
-    def late(self) -> bool:
+    def late(self, task: Task) -> bool:
         """Either."""
         return self.random.random() < 0.5
 
@@ -133,13 +134,14 @@ class Replayed:
     virtual = True
 
     def __init__(self, recording: Recording) -> None:
-        skipped = {task.seq for task in recording if task.started < 0}
+        ran = {task.seq: task for task in recording if task.started >= 0 and task.kind != "cheap"}
+        self.lates = {seq for seq, task in ran.items() if task.late}
         self.events = [
             (what, seq)
             for what, seq in recording.events()
-            if what == "integrated" or (what in ("started", "completed") and seq not in skipped)
+            if seq > 0
+            and (what == "integrated" or (what in ("started", "completed") and seq in ran))
         ]
-        self.events = [event for event in self.events if event[1] > 0]
         self.events.reverse()
 
     def step(self, driver: Inline) -> bool:
@@ -177,6 +179,6 @@ class Replayed:
         while self.step(driver):
             driver.integrate()
 
-    def late(self) -> bool:
-        """At its start."""
-        return False
+    def late(self, task: Task) -> bool:
+        """As recorded."""
+        return task.seq in self.lates

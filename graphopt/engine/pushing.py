@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 
 from graphopt.engine.errors import EngineError, ForeignVariableError, UseAfterDeleteError
 from graphopt.engine.lanes import Kind
@@ -23,23 +23,6 @@ MakePlain = Callable[
     [Callable[[], Any], Iterable[Variable], Iterable[Variable], Options, "Scheduler", FrameType],
     Task | None,
 ]
-
-
-class Program(Protocol):
-    """A plan that is bound to what it runs on."""
-
-    @property
-    def lanes(self) -> int:
-        """How many it has."""
-        ...
-
-    def run(self) -> object:
-        """Run all steps in order."""
-        ...
-
-    def run_lane(self, lane: int) -> object:
-        """Run one lane, while others run the others."""
-        ...
 
 
 class TaskOptions(TypedDict, total=False):
@@ -134,6 +117,12 @@ def check_options(given: Mapping[str, Any], scheduler: Scheduler) -> None:
     for name, wrong in problems.items():
         if wrong:
             raise EngineError(f"a push cannot have {name}={given[name]!r}")
+
+
+def check_lanes(plan: Any) -> None:
+    """Refuse a plan that has no number of lanes. Raises EngineError."""
+    if not isinstance(plan.lanes, int) or plan.lanes < 1:
+        raise EngineError(f"a plan has at least one lane, not {plan.lanes!r}")
 
 
 def check(task: Task, scheduler: Scheduler) -> None:

@@ -69,10 +69,10 @@ class Recorder:
         if not joint and options.lane.name not in self.recording.lanes:
             self.recording.lanes = {lane.name: _lane(lane) for lane in self.scheduler.driver.lanes}
 
-    def started(self, task: Task, worker: str) -> None:
+    def started(self, task: Task, worker: str, late: bool = False) -> None:
         """A worker is about to run a task."""
         if (record := self.recording.tasks.get(task.seq)) is not None and record.started < 0:
-            record.worker = worker
+            record.worker, record.late = worker, late
             record.started = self.next()
             record.start = self.now()
 

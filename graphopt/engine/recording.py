@@ -49,6 +49,7 @@ class TaskRecord:
     end: float | None = None
     worker: str = ""
     yielded: bool = False  # others had its worker while it ran: it waited, or is asynchronous
+    late: bool = False  # a simulation called its function at its end
     status: Status = "pending"
     error: str = ""
     integrated: int = -1

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
-from graphopt.engine.errors import DoubleCompletionError, MissingCompletionError
+from graphopt.engine.errors import DoubleCompletionError, EngineError, MissingCompletionError
 from graphopt.engine.lanes import Lane
 from graphopt.engine.scheduler import Scheduler
-from graphopt.engine.task import DONE, ENDED, REQUEST, RUNNING, Task
+from graphopt.engine.task import DONE, ENDED, REQUEST, RUNNING, Program, Task
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +31,13 @@ class Completion:
         self._left = [True]  # popping is the one step that decides who was first
 
     def __call__(self, error: BaseException | None = None, *, value: Any = None) -> None:
+        at = self._task.describe()
+        if not isinstance(error, BaseException | None):  # pyright: ignore[reportUnnecessaryIsInstance]  # users err
+            raise EngineError(f"was completed with {error!r}, which is no exception", at=at)
         try:
             self._left.pop()
         except IndexError:
-            raise DoubleCompletionError("was completed twice", at=self._task.describe()) from None
+            raise DoubleCompletionError("was completed twice", at=at) from None
         scheduler = self._task.options.lane.scheduler
         scheduler.inbox.append(Completed(self._task, error, value))
         scheduler.driver.ring()
@@ -72,11 +76,14 @@ class Completed:
 class Part(Task):
     """One lane of a plan. The plan's task is over when all its parts are."""
 
-    __slots__ = ("gang", "plan")
+    __slots__ = ("gang", "plan", "program")
 
-    def __init__(self, plan: Task, fn: Callable[[], object], gang: list[Part]) -> None:
-        super().__init__(fn, (), (), plan.options, plan.code, plan.lasti)
+    def __init__(self, plan: Task, program: Program, lane: int, gang: list[Part]) -> None:
+        super().__init__(
+            partial(program.run_lane, lane), (), (), plan.options, plan.code, plan.lasti
+        )
         self.plan = plan
+        self.program = program
         self.gang = gang  # the parts that are not over
         gang.append(self)
         self.seq = plan.seq
@@ -86,18 +93,20 @@ class Part(Task):
         """A part is over."""
         self.state = DONE
         self.gang.remove(self)
-        if self.error is not None and self.plan.error is None:
-            self.plan.error = self.error
+        if self.error is not None:
+            self.plan.error = self.program.failure or self.error
         if not self.gang and self.plan.state != DONE:
             if scheduler.recorder is not None:
                 scheduler.recorder.finished(self.plan)
             scheduler.complete(self.plan)
 
 
-def split(task: Task) -> list[Part]:
+def split(task: Task, program: Program) -> list[Part]:
     """The parts of a plan, one a lane, to run at once."""
+    if program.failure is not None:
+        program.rearm()
     gang: list[Part] = []
-    return [Part(task, fn, gang) for fn in task.options.lanes]
+    return [Part(task, program, lane, gang) for lane in range(program.lanes)]
 
 
 def run_task(scheduler: Scheduler, lane: Lane, task: Task, worker: str) -> None:

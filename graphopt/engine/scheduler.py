@@ -145,48 +145,22 @@ class Scheduler(Groups):
         """What is to be done when a task with special options starts; returns what is to be run."""
         if task.options.asynchronous:
             self.outstanding.add(task)
-        return self.driver.expand(lane, task) if task.options.lanes else task
+        return self.driver.expand(lane, task) if task.options.plan else task
 
-    def integrate(self, task: Task) -> None:  # noqa: C901  # inlined: it runs for every task
+    def integrate(self, task: Task) -> None:
         """Give a task its place in the serial program, and what it waits for."""
         self.count = task.seq = self.count + 1
         if self.recorder is not None:
             self.recorder.integrated(task)
         wait_count = 0
         for variable in task.read:
-            writer = variable.writer
-            if writer is not None:
-                if writer.state == DONE or variable.group is not None:
-                    wait_count += self.follow_writer(task, variable)
-                else:
-                    wait_count += 1
-                    if writer.then is None:
-                        writer.then = [task]
-                    else:
-                        writer.then.append(task)
-            readers = variable.readers
-            if len(readers) >= variable.room:
-                readers = variable.prune()
-            readers.append(task)
+            if variable.writer is not None:
+                wait_count += self.follow_writer(task, variable)
+            if len(variable.readers) >= variable.room:
+                variable.prune()
+            variable.readers.append(task)
         for variable in task.mutate:
-            writer = variable.writer
-            if writer is not None:
-                if writer is task:  # it stands there twice
-                    task.mutate = tuple(dict.fromkeys(task.mutate))
-                    continue
-                if writer.state == DONE or variable.group is not None:
-                    wait_count += self.follow_writer(task, variable)
-                    if variable.gone:
-                        continue
-                else:
-                    wait_count += 1
-                    if writer.then is None:
-                        writer.then = [task]
-                    else:
-                        writer.then.append(task)
-            if variable.readers:
-                wait_count += self.follow_readers(task, variable)
-            variable.writer = task
+            wait_count += self.mutate(task, variable)
         if task.overwrite:
             wait_count += self.overwrite(task)
         if task.options.special:
@@ -207,22 +181,29 @@ class Scheduler(Groups):
         if writer.state == DONE:
             task.blame(writer)
             return 0
-        if writer.then is None:
-            writer.then = [task]
-        else:
-            writer.then.append(task)
-        return 1
+        return writer.precede(task)
+
+    def mutate(self, task: Task, variable: Variable) -> int:
+        """Make a task the writer of a variable whose value it needs; returns its wait count."""
+        if variable.writer is task:  # it stands there twice
+            task.mutate = tuple(dict.fromkeys(task.mutate))
+            return 0
+        wait_count = 0
+        if variable.writer is not None:
+            wait_count = self.follow_writer(task, variable)
+        if variable.gone:
+            return wait_count
+        if variable.readers:
+            wait_count += self.follow_readers(task, variable)
+        variable.writer = task
+        return wait_count
 
     def follow_readers(self, task: Task, variable: Variable) -> int:
         """Make a writer wait for the readers of what it replaces; returns for how many."""
         wait_count = 0
         for reader in variable.readers:
             if reader.state != DONE and reader is not task:
-                wait_count += 1
-                if reader.after is None:
-                    reader.after = [task]
-                else:
-                    reader.after.append(task)
+                wait_count += reader.precede(task, value=False)
         variable.readers = []
         return wait_count
 
@@ -280,31 +261,16 @@ class Scheduler(Groups):
         while self.relay:
             self.complete(self.relay.pop())
 
-    def complete_plain(self, task: Task) -> None:  # noqa: C901  # inlined, too
-        """A task without special options has succeeded: count down who waits for it."""
-        task.state = DONE
+    def complete_plain(self, task: Task) -> None:
+        """A task without special options has succeeded."""
         for variable in task.mutate:
             variable.version += 1
             if variable.writer is task:
                 variable.writer = None
         if task.overwrite:
             self.overwritten(task)
-        if task.then is not None:
-            for successor in task.then:
-                if successor.wait_count > 1:
-                    successor.wait_count -= 1
-                else:
-                    self.release(successor)
-            task.then = None
-        if task.after is not None:
-            for successor in task.after:
-                if successor.wait_count > 1:
-                    successor.wait_count -= 1
-                else:
-                    self.release(successor)
-            task.after = None
         task.fn = ""
-        task.read = task.mutate = ()
+        self.count_down(task)
         self.completed += 1
         if self.alarm >= 0 and self.count - self.completed <= self.alarm:
             self.waits.quiet()
@@ -335,13 +301,14 @@ class Scheduler(Groups):
             self.leave(task)
 
     def count_down(self, task: Task) -> None:
-        """Release who waited for this last."""
+        """A task is over: release who waited for it last."""
         task.state = DONE
-        for successor in (*(task.then or ()), *(task.after or ())):
-            if successor.wait_count > 1:
-                successor.wait_count -= 1
-            else:
-                self.release(successor)
+        for successors in (task.then, task.after):
+            for successor in successors or ():
+                if successor.wait_count > 1:
+                    successor.wait_count -= 1
+                else:
+                    self.release(successor)
         task.then = task.after = None
         task.read = task.mutate = task.overwrite = ()
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from graphopt.engine.errors import (
     EngineError,
@@ -75,14 +75,36 @@ class Variable:
         """Whether its deletion was pushed."""
         return self.owner is None
 
-    def prune(self) -> list[Task]:
+    def prune(self) -> None:
         """Forget the readers that are over, so that a weight read for ever does not grow."""
         self.readers = [task for task in self.readers if task.state != DONE]
         self.room = max(16, 2 * len(self.readers))
-        return self.readers
 
     def __repr__(self) -> str:
         return f"Variable({self.name!r})" if self.name else f"Variable(at {id(self):#x})"
+
+
+class Program(Protocol):
+    """A plan that is bound to what it runs on."""
+
+    failure: BaseException | None  # of the lanes that ran last: what came first in program order
+
+    @property
+    def lanes(self) -> int:
+        """How many it has."""
+        ...
+
+    def run(self) -> object:
+        """Run all steps in order."""
+        ...
+
+    def run_lane(self, lane: int, /) -> object:
+        """Run one lane, while others run the others."""
+        ...
+
+    def rearm(self) -> None:
+        """Make the lanes ready again after a failure."""
+        ...
 
 
 @dataclass(slots=True, frozen=True)
@@ -99,7 +121,7 @@ class Options:
     asynchronous: bool = False
     scope: Scope | None = None
     kind: str = "compute"
-    lanes: tuple[Callable[[], object], ...] = ()  # of a plan: one function a lane, to run at once
+    plan: Program | None = None
     special: bool = False  # whether the scheduler must look at more than the lane
 
 
@@ -203,10 +225,12 @@ class Task:
     def precede(self, task: Task, value: bool = True) -> int:
         """Make a task wait for this one: for a value, or until it is over. Returns 1."""
         if value:
-            self.then = self.then or []
+            if self.then is None:
+                self.then = []
             self.then.append(task)
         else:
-            self.after = self.after or []
+            if self.after is None:
+                self.after = []
             self.after.append(task)
         return 1
 
@@ -306,19 +330,27 @@ def chain(source: Task) -> tuple[str, ...]:
     return (source.label(), *further)
 
 
+def told(error: BaseException | None) -> str:
+    """An exception as text, even where its own methods raise."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
+
+
 def failure(task: Task) -> BaseException:
     """A new error for someone who wanted what a task failed to do."""
     error, where, root = task.error, task.describe(), task.cause
     if (error is None or error is SKIPPED) and root is not None:
         what = "did not run: it" if error else "ran, but"
         through = " <- ".join((*(task.value if error else ()), root.label()))
-        text = f"{what} needs what another failed to write: {through}: {root.error!r}"
+        text = f"{what} needs what another failed to write: {through}: {told(root.error)}"
         skipped = TaskSkippedError(text, at=where)
         skipped.__cause__ = root.error
         return skipped
     if isinstance(error, (TaskCancelledError, UseAfterDeleteError)):
         return type(error)(error.message, at=where)
-    failed = TaskFailedError(f"raised {type(error).__name__}: {error}", at=where)
+    failed = TaskFailedError(f"raised {told(error)}", at=where)
     failed.__cause__ = error
     return failed
 

@@ -12,6 +12,7 @@ starve what is waited for.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -40,14 +41,17 @@ class Worker:
         self.waiting = False  # inside of that task
         self.lock = Lock()  # held while there is no reason to wake up
         self.lock.acquire()
-        driver.started[lane.name] = number = driver.started.get(lane.name, -1) + 1
-        self.thread = Thread(target=self.run, name=f"{lane.name}.{number}", daemon=True)
+        driver.started[lane.name] = self.number = driver.started.get(lane.name, -1) + 1
+        self.thread = Thread(target=self.run, name=f"{lane.name}.{self.number}", daemon=True)
         driver.workers.append(self)
         self.thread.start()
 
     def run(self) -> None:
         """Work until the engine stops or the lane has a worker too many."""
         self.driver.by_thread[get_ident()] = self
+        if self.driver.pin and self.lane.kind == "compute" and hasattr(os, "sched_setaffinity"):
+            cores = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(0, {cores[self.number % len(cores)]})
         try:
             self.loop()
         except BaseException as error:  # a defect of the scheduler: let nobody wait for ever
@@ -63,8 +67,7 @@ class Worker:
         acquire, release = scheduler.lock.acquire, scheduler.lock.release
         while True:
             acquire()  # released too if a defect shows: see `crash`
-            if lane.surplus:  # one that waited in its task is back
-                driver.retire(lane)
+            if lane.surplus and driver.retire(lane):  # one that waited in its task is back
                 release()
                 return
             self.task = task = following(lane)
@@ -107,8 +110,9 @@ class Worker:
 class Threads:
     """The threads of an engine."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, pin: bool = False) -> None:
         self.scheduler = scheduler
+        self.pin = pin  # whether each compute worker stays on a core of its own
         self.workers: list[Worker] = []
         self.by_thread: dict[int, Worker] = {}
         self.started: dict[str, int] = {}  # the number of the newest worker of a lane
@@ -160,19 +164,23 @@ class Threads:
                 with suppress(IndexError):
                     lane.wake()
 
-    def retire(self, lane: Lane) -> None:
-        """A worker ends, and leaves what there is to others."""
-        lane.surplus -= 1
+    def retire(self, lane: Lane) -> bool:
+        """Whether a worker can end and leave what there is to others: not what is cheap."""
         self.scheduler.drain()
+        if self.scheduler.cheap:
+            return False
+        lane.surplus -= 1
         if len(lane):
             self.scheduler.bells.append(lane)
         self.wake_lanes()
+        return True
 
     def expand(self, lane: Lane, task: Task) -> Task:
         """Put the lanes of a plan where they go before all else; returns the first."""
-        if isinstance(task, Part) or not 1 < len(task.options.lanes) <= lane.size:
+        program = task.options.plan
+        if program is None or isinstance(task, Part) or not 1 < program.lanes <= lane.size:
             return task
-        first, *others = split(task)
+        first, *others = split(task, program)
         lane.parts.extend(others)
         self.scheduler.bells.extend([lane] * len(others))
         return first
@@ -198,16 +206,20 @@ class Threads:
         if worker is None:
             self.ring()
             return wait.lock.acquire(timeout=seconds)
-        lane, worker.waiting = worker.lane, True
-        with self.scheduler.lock:
-            self.scheduler.drain()
-            Worker(self, lane)
-            self.wake_lanes()
-        over = wait.lock.acquire(timeout=seconds)
-        with self.scheduler.lock:
-            lane.surplus += 1
-        worker.waiting = False
-        return over
+        worker.waiting = True
+        try:
+            with self.scheduler.lock:
+                self.scheduler.drain()
+                self.wake_lanes()
+                if wait.state == DONE:
+                    return True
+                Worker(self, worker.lane)
+            over = wait.lock.acquire(timeout=seconds)
+            with self.scheduler.lock:
+                worker.lane.surplus += 1
+            return over
+        finally:
+            worker.waiting = False
 
     def stop(self) -> None:
         """End the threads; the caller's own, if it is one of them, ends later."""
@@ -221,9 +233,10 @@ class Threads:
 
     def wake_all(self) -> None:
         """Wake every worker, to see that the engine has stopped."""
-        for worker in tuple(self.workers):
-            with suppress(RuntimeError):  # it is awake
-                worker.lock.release()
+        for lane in tuple(self.opened):
+            with suppress(IndexError):
+                while True:
+                    lane.wake()
 
     def crash(self, error: BaseException) -> None:
         """The scheduler failed: its state cannot be trusted, and who waits must be told."""
