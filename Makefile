@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint format types wheel coverage demo zoo bench fuzz conformance clean
+.PHONY: help setup test lint format types wheel coverage demo zoo bench fuzz soak conformance clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -53,9 +53,18 @@ zoo: $(STAMP) ## optimize and check every real model, in a table
 
 bench: $(STAMP) ## measure optimizing and running times
 	$(PY) -m tools.bench
+	$(PY) -m tools.bench_engine
+	$(PY) -m tools.bench_engine_speedup --pin
 
 fuzz: $(STAMP) ## run the generated-program tests at full size
 	GRAPHOPT_FULL=1 $(PY) -m pytest -n $(JOBS) -m fuzz
+	$(PY) -m tools.fuzz_engine --mode sim --programs 100000
+	$(PY) -m tools.fuzz_engine --mode threads --programs 10000
+
+soak: $(STAMP) ## interrupt, fork and load the engine for half an hour
+	$(PY) -m tools.soak interrupts --count 1000
+	$(PY) -m tools.soak forks --count 1000
+	$(PY) -m tools.soak load --minutes 30
 
 conformance: $(STAMP) ## run the conformance suites at full size
 	GRAPHOPT_FULL=1 $(PY) -m pytest -n $(JOBS) -m conformance

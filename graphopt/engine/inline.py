@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event, Lock, Thread, get_ident, main_thread
 
@@ -82,6 +82,7 @@ class Inline:
         self.scheduler.drain()
         while self.scheduler.cheap:
             self.start(self.lanes[0])
+            self.scheduler.drain()
 
     def free_lanes(self) -> list[Lane]:
         """The lanes with a free worker and a task."""
@@ -212,11 +213,25 @@ class Inline:
     def stand_in(self) -> None:
         """Go on with the loop on another thread while a task waits."""
         self.owner = get_ident()
-        while not self.scheduler.stopped:
+        while not self.scheduler.stopped and self.scheduler.broken is None:
             if self.callers:  # those go first: a caller, or a task that has waited long enough
                 self.hand_over(self.callers.pop(), back=self.spares)
-            elif not self.step():
-                self.rest()
+                continue
+            try:
+                if not self.step():
+                    self.rest()
+            except BaseException as error:  # for those who wait: they must not do so for ever
+                self.scheduler.broken = error
+        if self.scheduler.broken is not None:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Let all threads go on, to find that the engine is broken."""
+        for wait in tuple(self.scheduler.waits.open):
+            self.scheduler.waits.fire(wait)
+        for lock in (*self.batons.values(), *self.callers, *self.spares):
+            with suppress(RuntimeError):
+                lock.release()
 
     # What the scheduler asks for.
 

@@ -129,7 +129,11 @@ class Seeded:
 
 
 class Replayed:
-    """`sim` with a recording: its steps. Raises RecordingError where the program is another one."""
+    """`sim` with a recording: its steps. Raises RecordingError where the program is another one.
+
+    Waits inside of tasks, and what other threads complete, are not steps: such programs may take
+    another way, and fail for it.
+    """
 
     virtual = True
 
@@ -140,7 +144,7 @@ class Replayed:
             (what, seq)
             for what, seq in recording.events()
             if seq > 0
-            and (what == "integrated" or (what in ("started", "completed") and seq in ran))
+            and (what == "integrated" or (what in ("started", "finished") and seq in ran))
         ]
         self.events.reverse()
 
@@ -158,7 +162,7 @@ class Replayed:
         if not self.events or self.events[-1][0] == "integrated":
             return False
         what, seq = self.events.pop()
-        if what == "completed":
+        if what == "finished":
             for place, run in enumerate(driver.running):
                 if run.task.seq == seq:
                     driver.finish(place)

@@ -127,9 +127,10 @@ def check_lanes(plan: Any) -> None:
 
 def check(task: Task, scheduler: Scheduler) -> None:
     """Refuse a task of variables that cannot be used."""
-    for variable in (*task.read, *task.mutate, *task.overwrite, *task.accumulate):
-        if getattr(variable, "owner", None) is not scheduler:
-            refuse(variable, task)
+    for variables_of in (task.read, task.mutate, task.overwrite, task.accumulate):
+        for variable in variables_of:
+            if type(variable) is not Variable or variable.owner is not scheduler:
+                refuse(variable, task)
 
 
 def refuse(variable: object, task: Task) -> NoReturn:

@@ -95,6 +95,12 @@ class Worker:
         task = self.task
         return task if task is not None and task.state == RUNNING else None
 
+    def ends_soon(self) -> bool:
+        """Whether it runs something that ends though no other task starts."""
+        task = self.busy()
+        halted = isinstance(task, Part) and len(self.lane.parts) > 0  # it may wait for those
+        return task is not None and not self.waiting and not halted
+
     def sleep(self) -> None:
         """Say that it sleeps, look once more, sleep."""
         lane, scheduler = self.lane, self.driver.scheduler
@@ -255,7 +261,7 @@ class Threads:
         mine = get_ident()
         while time.monotonic() < deadline:
             others = [each for each in tuple(self.workers) if each.thread.ident != mine]
-            if not any(each.busy() and not each.waiting for each in others):
+            if not any(each.ends_soon() for each in others):
                 break
             time.sleep(0.0005)
 
