@@ -4,86 +4,7 @@
  * groups, failures, deletions) goes to the methods of the class. Optional: without it everything
  * runs, a few times slower. The callers hold the scheduler's lock.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <structmember.h> /* PyMemberDef, before 3.12 */
-
-#ifdef Py_GIL_DISABLED
-#error "the slots are accessed under the protection of the interpreter lock"
-#endif
-
-#define SLOTS(X)                                                                               \
-    X(Task, fn) X(Task, read) X(Task, mutate) X(Task, overwrite) X(Task, options)              \
-    X(Task, code) X(Task, lasti) X(Task, state) X(Task, then) X(Task, after) X(Task, error)    \
-    X(Task, cause) X(Task, seq) X(Task, wait_count)                                            \
-    X(Variable, owner) X(Variable, writer) X(Variable, readers) X(Variable, group)             \
-    X(Variable, gone) X(Variable, version) X(Variable, stale) X(Variable, room)                \
-    X(Options, lane) X(Options, special)                                                       \
-    X(Lane, ready) X(Lane, urgent) X(Lane, parts) X(Lane, idle)                                \
-    X(Scheduler, inbox) X(Scheduler, cheap) X(Scheduler, relay) X(Scheduler, bells)            \
-    X(Scheduler, recorder) X(Scheduler, count) X(Scheduler, completed) X(Scheduler, alarm)
-
-#define DECLARE(type, name) static Py_ssize_t type##_##name;
-SLOTS(DECLARE)
-
-/* The object in a slot, borrowed; NULL where nothing was stored yet. */
-#define GET(object, slot) (*(PyObject **)((char *)(object) + (slot)))
-#define IS_NONE(object) ((object) == NULL || (object) == Py_None)
-
-enum { REQUEST = -1, NEW, RUNNING, FINISHED, ENDED, DONE }; /* as in task.py */
-
-static PyTypeObject *Task, *Variable;
-static PyObject *state_objects[DONE + 1], *no_text, *no_tuple;
-static PyObject *s_append, *s_popleft, *s_appendleft, *s_apply, *s_prune, *s_pop, *s_integrate,
-    *s_complete, *s_release, *s_next, *s_overwrite, *s_overwritten, *s_follow_writer, *s_waits,
-    *s_quiet;
-
-static void put(PyObject *object, Py_ssize_t slot, PyObject *value) /* takes the reference */
-{
-    PyObject *old = GET(object, slot);
-    GET(object, slot) = value;
-    Py_XDECREF(old);
-}
-
-static void clear(PyObject *object, Py_ssize_t slot) { put(object, slot, Py_NewRef(Py_None)); }
-
-static long number(PyObject *object, Py_ssize_t slot) { return PyLong_AsLong(GET(object, slot)); }
-
-static int put_number(PyObject *object, Py_ssize_t slot, long value)
-{
-    PyObject *boxed = PyLong_FromLong(value);
-    if (boxed == NULL)
-        return -1;
-    put(object, slot, boxed);
-    return 0;
-}
-
-static void put_state(PyObject *task, int state)
-{
-    put(task, Task_state, Py_NewRef(state_objects[state]));
-}
-
-/* Call a method that returns nothing of interest. */
-static int tell(PyObject *object, PyObject *name, PyObject *argument)
-{
-    PyObject *result = argument == NULL ? PyObject_CallMethodNoArgs(object, name)
-                                        : PyObject_CallMethodOneArg(object, name, argument);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
-}
-
-/* Append to the list in a slot, which may be None. */
-static int append_to(PyObject *object, Py_ssize_t slot, PyObject *item)
-{
-    PyObject *list = GET(object, slot);
-    if (!IS_NONE(list))
-        return PyList_Append(list, item);
-    if ((list = PyList_New(1)) == NULL)
-        return -1;
-    PyList_SET_ITEM(list, 0, Py_NewRef(item));
-    put(object, slot, list);
-    return 0;
-}
+#include "_slots.h"
 
 static int is_special(PyObject *task) { return GET(GET(task, Task_options), Options_special) != Py_False; }
 
@@ -97,21 +18,6 @@ static int release(PyObject *scheduler, PyObject *task)
     if (PyObject_Length(GET(lane, Lane_idle)) > 0)
         return PyList_Append(GET(scheduler, Scheduler_bells), lane);
     return 0;
-}
-
-/* Make a task wait for the last writer; returns for how many. */
-static int follow_writer(PyObject *scheduler, PyObject *task, PyObject *variable)
-{
-    PyObject *writer = GET(variable, Variable_writer);
-    if (number(writer, Task_state) != DONE && IS_NONE(GET(variable, Variable_group)))
-        return append_to(writer, Task_then, task) < 0 ? -1 : 1;
-    PyObject *result =
-        PyObject_CallMethodObjArgs(scheduler, s_follow_writer, task, variable, NULL);
-    if (result == NULL)
-        return -1;
-    int count = (int)PyLong_AsLong(result);
-    Py_DECREF(result);
-    return count;
 }
 
 static int follow_readers(PyObject *task, PyObject *variable)
@@ -131,6 +37,24 @@ static int follow_readers(PyObject *task, PyObject *variable)
         return -1;
     put(variable, Variable_readers, none);
     return count;
+}
+
+/* Ask a method of the scheduler for how many a task waits. */
+static int ask(PyObject *scheduler, PyObject *name, PyObject *task, PyObject *variable)
+{
+    PyObject *result = PyObject_CallMethodObjArgs(scheduler, name, task, variable, NULL);
+    int count = result == NULL ? -1 : (int)PyLong_AsLong(result);
+    Py_XDECREF(result);
+    return count;
+}
+
+/* Make a task wait for the last writer; returns for how many. */
+static int follow_writer(PyObject *scheduler, PyObject *task, PyObject *variable)
+{
+    PyObject *writer = GET(variable, Variable_writer);
+    if (number(writer, Task_state) == DONE || !IS_NONE(GET(variable, Variable_group)))
+        return ask(scheduler, s_follow_writer, task, variable);
+    return append_to(writer, Task_then, task) < 0 ? -1 : 1;
 }
 
 static int read_all(PyObject *scheduler, PyObject *task)
@@ -169,39 +93,24 @@ static int become_writer(PyObject *task, PyObject *variable)
 
 static int mutate_all(PyObject *scheduler, PyObject *task)
 {
-    int count = 0, more;
+    int count = 0, more = 0, before;
     PyObject *variables = Py_NewRef(GET(task, Task_mutate));
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(variables); i++) {
+    for (Py_ssize_t i = 0; more >= 0 && i < PyTuple_GET_SIZE(variables); i++) {
         PyObject *variable = PyTuple_GET_ITEM(variables, i), *writer = GET(variable, Variable_writer);
-        if (writer == task) { /* it stands there twice: leave it once */
-            PyObject *seen = PyDict_New(), *once = NULL;
-            for (Py_ssize_t k = 0; seen != NULL && k < PyTuple_GET_SIZE(variables); k++)
-                if (PyDict_SetItem(seen, PyTuple_GET_ITEM(variables, k), Py_None) < 0)
-                    Py_CLEAR(seen);
-            if (seen != NULL)
-                once = PySequence_Tuple(seen);
-            Py_XDECREF(seen);
-            if (once == NULL)
-                goto failed;
-            put(task, Task_mutate, once);
+        if (writer == task) { /* it stands there twice */
+            more = ask(scheduler, s_mutate, task, variable);
             continue;
         }
-        if (!IS_NONE(writer)) {
-            if ((more = follow_writer(scheduler, task, variable)) < 0)
-                goto failed;
-            count += more;
-            if (!IS_NONE(GET(variable, Variable_gone)))
-                continue;
+        before = IS_NONE(writer) ? 0 : follow_writer(scheduler, task, variable);
+        more = before;
+        if (before >= 0 && IS_NONE(GET(variable, Variable_gone))) {
+            more = become_writer(task, variable);
+            count += before;
         }
-        if ((more = become_writer(task, variable)) < 0)
-            goto failed;
         count += more;
     }
     Py_DECREF(variables);
-    return count;
-failed:
-    Py_DECREF(variables);
-    return -1;
+    return more < 0 ? -1 : count;
 }
 
 static int overwrite_all(PyObject *scheduler, PyObject *task)
@@ -212,14 +121,8 @@ static int overwrite_all(PyObject *scheduler, PyObject *task)
         int twice = 0;
         for (Py_ssize_t k = 0; k < i; k++)
             twice |= PyTuple_GET_ITEM(variables, k) == variable;
-        if (twice || !IS_NONE(GET(variable, Variable_writer))) { /* the method knows all cases */
-            PyObject *result = PyObject_CallMethodOneArg(scheduler, s_overwrite, task);
-            if (result == NULL)
-                return -1;
-            int count = (int)PyLong_AsLong(result);
-            Py_DECREF(result);
-            return count;
-        }
+        if (twice || !IS_NONE(GET(variable, Variable_writer))) /* the method knows all cases */
+            return ask(scheduler, s_overwrite, task, NULL);
     }
     int count = 0, more;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(variables); i++) {
@@ -317,8 +220,25 @@ static int take(PyObject *scheduler, PyObject *entry)
     }
 }
 
+static int is_a(PyObject *object, PyTypeObject *type)
+{
+    if (type != NULL && PyObject_TypeCheck(object, type))
+        return 1;
+    PyErr_Format(PyExc_TypeError, "%R is not what is wanted here, or `bind` was not called", object);
+    return 0;
+}
+
+static int are(Py_ssize_t count, Py_ssize_t wanted)
+{
+    if (count != wanted)
+        PyErr_Format(PyExc_TypeError, "it takes %zd arguments, not %zd", wanted, count);
+    return count == wanted;
+}
+
 static PyObject *drain(PyObject *module, PyObject *scheduler)
 {
+    if (!is_a(scheduler, Scheduler))
+        return NULL;
     PyObject *inbox = GET(scheduler, Scheduler_inbox), *relay = GET(scheduler, Scheduler_relay);
     for (;;) {
         PyObject *entry;
@@ -342,6 +262,8 @@ static PyObject *drain(PyObject *module, PyObject *scheduler)
 /* next(scheduler, lane): as Scheduler.next, which is asked where the next task is not plain. */
 static PyObject *next(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 {
+    if (!are(count, 2) || !is_a(arguments[0], Scheduler) || !is_a(arguments[1], Lane))
+        return NULL;
     PyObject *scheduler = arguments[0], *lane = arguments[1];
     if (PyObject_Length(GET(scheduler, Scheduler_inbox)) > 0) {
         PyObject *done = drain(module, scheduler);
@@ -383,6 +305,9 @@ static int owned(PyObject *variables, PyObject *scheduler, PyTypeObject *type)
  * not in tuples, or not the scheduler's. */
 static PyObject *make(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 {
+    if (!are(count, 6) || !is_a(arguments[3], Options) || !is_a(arguments[4], Scheduler) ||
+        !is_a(arguments[5], &PyFrame_Type))
+        return NULL;
     PyObject *read = arguments[1], *mutate = arguments[2], *frame = arguments[5];
     if (!owned(read, arguments[4], Variable) || !owned(mutate, arguments[4], Variable))
         Py_RETURN_NONE;
@@ -424,16 +349,18 @@ static Py_ssize_t place(PyObject *type, const char *name)
 static PyObject *bind(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 {
     enum { i_Task, i_Variable, i_Options, i_Lane, i_Scheduler };
-    if (count != 5) {
-        PyErr_SetString(PyExc_TypeError, "bind takes five classes");
+    if (!are(count, 5))
+        return NULL;
+    if (Scheduler != NULL) { /* a second look that failed halfway would leave wrong places */
+        PyErr_SetString(PyExc_TypeError, "the classes are bound already");
         return NULL;
     }
 #define LOOK_UP(type, name)                                                                    \
     if ((type##_##name = place(arguments[i_##type], #name)) < 0)                               \
         return NULL;
     SLOTS(LOOK_UP)
-    Task = (PyTypeObject *)Py_NewRef(arguments[i_Task]);
-    Variable = (PyTypeObject *)Py_NewRef(arguments[i_Variable]);
+#define KEEP(type) type = (PyTypeObject *)Py_NewRef(arguments[i_##type]);
+    KEEP(Task) KEEP(Variable) KEEP(Options) KEEP(Lane) KEEP(Scheduler)
     Py_RETURN_NONE;
 }
 
@@ -455,21 +382,14 @@ static struct PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit__accel(void)
 {
-    struct { PyObject **place; const char *text; } names[] = {
-        {&s_append, "append"}, {&s_popleft, "popleft"}, {&s_appendleft, "appendleft"},
-        {&s_apply, "apply"}, {&s_prune, "prune"}, {&s_pop, "pop"}, {&s_integrate, "integrate"},
-        {&s_complete, "complete"}, {&s_release, "release"}, {&s_next, "next"},
-        {&s_overwrite, "overwrite"},
-        {&s_overwritten, "overwritten"}, {&s_follow_writer, "follow_writer"},
-        {&s_waits, "waits"}, {&s_quiet, "quiet"}, {&no_text, ""},
-    };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if ((*names[i].place = PyUnicode_InternFromString(names[i].text)) == NULL)
-            return NULL;
+#define INTERN(name)                                                                           \
+    if ((s_##name = PyUnicode_InternFromString(#name)) == NULL)                                \
+        return NULL;
+    NAMES(INTERN)
     for (int state = NEW; state <= DONE; state++)
         if ((state_objects[state] = PyLong_FromLong(state)) == NULL)
             return NULL;
-    if ((no_tuple = PyTuple_New(0)) == NULL)
+    if ((no_tuple = PyTuple_New(0)) == NULL || (no_text = PyUnicode_FromString("")) == NULL)
         return NULL;
     return PyModule_Create(&definition);
 }

@@ -24,6 +24,18 @@ Status = Literal["pending", "done", "failed", "skipped", "cancelled"]
 FORMAT = "graphopt-recording-1"
 
 
+def write_json(data: object, path: str | os.PathLike[str]) -> None:
+    """Write JSON beside the target, then rename: never half a file. Raises OSError."""
+    target = Path(path)
+    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_text(json.dumps(data), encoding="utf-8")
+        beside.replace(target)
+    finally:
+        with suppress(FileNotFoundError):
+            beside.unlink()
+
+
 @dataclass(slots=True)
 class TaskRecord:
     """A task. Times are seconds of the recording's clock; positions are in the total order.
@@ -103,8 +115,6 @@ class Recording:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as JSON, beside the target first."""
-        target = Path(path)
-        beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         data = {
             "format": FORMAT,
             "clock": self.clock,
@@ -112,12 +122,7 @@ class Recording:
             "lanes": {name: asdict(lane) for name, lane in self.lanes.items()},
             "tasks": [asdict(task) for task in self],
         }
-        try:
-            beside.write_text(json.dumps(data), encoding="utf-8")
-            beside.replace(target)
-        finally:
-            with suppress(FileNotFoundError):
-                beside.unlink()
+        write_json(data, path)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Recording:

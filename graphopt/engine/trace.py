@@ -11,17 +11,14 @@ The format is Chrome's Trace Event Format (JSON object form); times in it are mi
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from graphopt.engine.accesses import home, modes, variable_name
-from graphopt.engine.recording import Recording, TaskRecord
+from graphopt.engine.recording import Recording, TaskRecord, write_json
 from graphopt.engine.timeline import Wait, beginning, blockers, ran, reason, tell, waits
 
 Event = dict[str, Any]
@@ -30,14 +27,7 @@ ENGINE = 0  # the process that has the counters
 
 def write_trace(recording: Recording, path: str | os.PathLike[str]) -> None:
     """Write a trace as JSON, beside the target first. Raises OSError."""
-    target = Path(path)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_text(json.dumps(chrome_trace(recording)), encoding="utf-8")
-        beside.replace(target)
-    finally:
-        with suppress(FileNotFoundError):
-            beside.unlink()
+    write_json(chrome_trace(recording), path)
 
 
 def chrome_trace(recording: Recording) -> dict[str, Any]:
