@@ -13,10 +13,7 @@ from weakref import WeakKeyDictionary
 
 from graphopt.engine import accelerate, lifetime, pushing
 from graphopt.engine.driver import Driver
-from graphopt.engine.errors import (
-    DoubleDeleteError,
-    EngineError,
-)
+from graphopt.engine.errors import DoubleDeleteError, EngineError
 from graphopt.engine.inline import Inline
 from graphopt.engine.lanes import Device, Kind, Link
 from graphopt.engine.policies import InOrder, Policy, Replayed, Seeded, Timed
@@ -54,7 +51,9 @@ class Engine:
     backlog: a push that exceeds them waits. `stall_after` seconds of a wait without anything
     finishing give a StallWarning, or StallError with `stall_raises`. `in_order` makes
     accumulations happen in push order: sums of floats are then those of the serial program bit
-    for bit.
+    for bit. `accelerated` chooses between the two forms of the scheduler, in C, where that was
+    built, and in Python. `pin` keeps each compute worker on a core of its own: Linux likes to put
+    threads that wake each other on one.
     """
 
     def __init__(

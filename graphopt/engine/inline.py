@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Event, Lock, Thread, get_ident, main_thread
 
 from graphopt.engine.errors import DeadlockError
@@ -69,10 +70,17 @@ class Inline:
 
     def waker(self, lane: Lane) -> Callable[[], object]:
         """Nobody sleeps here; a lane that looks as if somebody did makes each push come to us."""
+        if lane.kind == "cheap":
+            return int
         self.lanes.append(lane)
         self.free[lane] = lane.size
         lane.idle.append(int)
         return int
+
+    @cached_property
+    def nowhere(self) -> Lane:
+        """The lane of what is cheap, which has no tasks of its own."""
+        return Lane(self.scheduler, "engine", "cheap", 1)
 
     # The steps.
 
@@ -81,7 +89,7 @@ class Inline:
         self.scheduler.bells.clear()
         self.scheduler.drain()
         while self.scheduler.cheap:
-            self.start(self.lanes[0])
+            self.start(self.nowhere)
             self.scheduler.drain()
 
     def free_lanes(self) -> list[Lane]:

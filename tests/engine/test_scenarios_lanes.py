@@ -13,6 +13,7 @@ from threading import Lock
 import pytest
 
 from graphopt.engine import Completion, Engine, Link, Scope, Task
+from graphopt.engine.check import races
 from graphopt.engine.errors import EngineError, TaskCancelledError, TaskSkippedError
 from tests.engine.modes import MODES, Make, boom, every_mode, nothing, threads, until
 
@@ -55,6 +56,15 @@ def test_cheap_tasks_run_in_order_too(make: Make) -> None:
         engine.wait(x)
         assert order == list(range(300))
         assert engine.push(lambda: 5, cheap=True).result(10) == 5
+
+
+def test_cancelled_cheap_task_gives_its_turn_to_nobody() -> None:
+    """A simulated worker that is busy is not given another task for it."""
+    with Engine(1, "sim") as engine, engine.record() as recording:
+        engine.push(lambda: engine.push(nothing, cheap=True).cancel(), cost=1.0)
+        engine.push(nothing, cost=1.0)
+    assert races(recording) == []
+    assert [(task.start, task.end) for task in recording][:2] == [(0.0, 1.0), (1.0, 2.0)]
 
 
 @every_mode
