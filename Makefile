@@ -17,8 +17,9 @@ help: ## list the targets
 
 setup: $(STAMP) ## create .venv and install graphopt with EXTRAS (default: dev) into it
 
-# Re-made when pyproject.toml changes; the stamp is inside, so a removed .venv is made anew.
-$(STAMP): pyproject.toml
+# Re-made when pyproject.toml or the C half of the scheduler changes, which is compiled in place
+# where there is a compiler; the stamp is inside, so a removed .venv is made anew.
+$(STAMP): pyproject.toml graphopt/engine/_accel.c graphopt/engine/_slots.h
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --editable '.[$(EXTRAS)]'
 	@touch $@
@@ -70,6 +71,6 @@ conformance: $(STAMP) ## run the conformance suites at full size
 	GRAPHOPT_FULL=1 $(PY) -m pytest -n $(JOBS) -m conformance
 
 clean: ## remove the environment, what was built, and the caches
-	rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis graphopt/engine/_accel.*.so
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
