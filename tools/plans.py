@@ -23,8 +23,9 @@ from itertools import pairwise
 from types import MappingProxyType
 
 from graphopt.engine.plan import Plan, Policy, Step, StepGraph, make_plan
+from graphopt.engine.plan.alive import peak
 from graphopt.engine.plan.memory import Layout, lay_out
-from graphopt.engine.plan.schedule import peak, schedule, serial
+from graphopt.engine.plan.schedule import schedule, serial
 from graphopt.engine.plan.steps import Buffer
 from tools.plan_graphs import GRAPHS
 

@@ -48,11 +48,11 @@ class _Block:
     rivals: list[_Block] = field(default_factory=list["_Block"])
 
 
-def lay_out(graph: StepGraph, line: Timeline) -> Layout:
+def lay_out(graph: StepGraph, line: Timeline, rounds: int = ROUNDS) -> Layout:
     """Place all step buffers that some step uses."""
     held = _blocks(graph, line)
     blocks = list(dict.fromkeys(held.values()))
-    arena, offset = _place(blocks, _meet(blocks, line))
+    arena, offset = _place(blocks, _meet(blocks, line), rounds)
     return Layout(arena, {name: offset[block] for name, block in held.items()})
 
 
@@ -103,12 +103,12 @@ def _meet(blocks: list[_Block], line: Timeline) -> int:
     return most
 
 
-def _place(blocks: list[_Block], least: int) -> tuple[int, dict[_Block, int]]:
+def _place(blocks: list[_Block], least: int, rounds: int) -> tuple[int, dict[_Block, int]]:
     """The smallest arena found, at best `least`, and each block's offset in it."""
     order = sorted(blocks, key=lambda block: -block.size)
     found: list[tuple[int, dict[_Block, int]]] = []
     pairs = sum(len(block.rivals) for block in blocks)
-    for _ in range(max(1, min(ROUNDS, EFFORT // (pairs + 1)))):
+    for _ in range(max(1, min(rounds, EFFORT // (pairs + 1)))):
         offset: dict[_Block, int] = {}
         for block in order:
             offset[block] = _gap(block, offset)

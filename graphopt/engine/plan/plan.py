@@ -9,14 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 from graphopt.engine.plan.memory import Layout, lay_out
-from graphopt.engine.plan.schedule import Policy, Timeline, peak, schedule, serial
+from graphopt.engine.plan.schedule import Policy, Thrift, Timeline, ranks, schedule, serial
 from graphopt.engine.plan.steps import PlanError, StepGraph
 from graphopt.engine.plan.sync import Clocks, Edge, successions, syncs
 
-BUDGETS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, float("inf"))
-"""Bytes alive, relative to program order's, for which a schedule is tried."""
+BUDGETS = (0.5, 0.75, 0.9, 1.0, 1.25, 1.5, 2.0)
+"""Bytes alive, relative to one lane's arena, for which a schedule is tried."""
+
+PRICES = (0.0, 0.3)
+"""What one lane's arena may cost of the longest path; tried with each budget."""
+
+SPEED = 20
+"""How many percent of the bytes are worth one percent of the time."""
+
+FINALISTS = 4
+"""Of how many schedules the layout is improved."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,8 @@ class Plan:
 def make_plan(graph: StepGraph, lanes: int = 1, policy: Policy | None = None) -> Plan:
     """Plan steps for at most some lanes; one unless more are predicted to be worth it.
 
-    Of the schedules hardly slower than the fastest, that with the least bytes × seconds is taken.
+    Of the schedules hardly slower than the fastest, that with the least bytes is taken, unless
+    another is faster by a percent for every `SPEED` percent of bytes.
     """
     if lanes < 1:
         raise PlanError(f"{lanes} lanes")
@@ -93,14 +104,35 @@ def make_plan(graph: StepGraph, lanes: int = 1, policy: Policy | None = None) ->
     alone = serial(graph)
     line, layout = alone, lay_out(graph, alone)
     if lanes > 1:
-        bytes_alive = peak(graph)
-        found = [schedule(graph, lanes, policy, share * bytes_alive) for share in BUDGETS]
+        found = list(_tries(graph, lanes, policy, layout.arena))
         fastest = min(each.makespan for each in found)
         if alone.makespan > fastest * (1 + policy.gain):
             fast = [each for each in found if each.makespan <= fastest * (1 + policy.slack)]
-            tried = [(each, lay_out(graph, each)) for each in dict.fromkeys(fast)]
-            line, layout = min(tried, key=lambda each: each[0].makespan * (each[1].arena + 1))
+            line, layout = _best(graph, list(dict.fromkeys(fast)))
     return Plan(graph, line, layout, syncs(graph, line, layout))
+
+
+def _tries(graph: StepGraph, lanes: int, policy: Policy, arena: int) -> Iterator[Timeline]:
+    """Schedules worth a look, given one lane's arena: the fastest, program order's, and thrifty."""
+    free = schedule(graph, lanes, policy)
+    yield free
+    yield schedule(graph, lanes, policy, Thrift(in_order=True))
+    byte = max(ranks(graph), default=0) / max(1, arena)
+    for price, budget in product(PRICES, BUDGETS):
+        yield schedule(
+            graph, lanes, policy, Thrift(False, budget * arena, price * byte, free.makespan)
+        )
+
+
+def _best(graph: StepGraph, lines: list[Timeline]) -> tuple[Timeline, Layout]:
+    """The best of some schedules and its layout; only of those that look best is it a good one."""
+    fastest = min(line.makespan for line in lines)
+
+    def badness(tried: tuple[Timeline, Layout]) -> float:
+        return (tried[0].makespan / fastest) ** SPEED * (tried[1].arena + 1)
+
+    rough = sorted(((line, lay_out(graph, line, 1)) for line in lines), key=badness)
+    return min(((line, lay_out(graph, line)) for line, _ in rough[:FINALISTS]), key=badness)
 
 
 def _table(plan: Plan) -> Iterator[str]:

@@ -1,22 +1,33 @@
 """When and on which lane each step runs: list scheduling by critical path, with memory in mind.
 
-A lane is a sequence of steps that one thread runs. Whenever a lane could start something, it takes
-what has the longest path of work behind it (HEFT: Topcuoglu, Hariri, Wu 2002), then what leaves
-less memory in use, then what is earlier in the program. A lane sees what another has done only
-after a crossing, and a step too small to be worth one runs where one of its producers ran.
+A lane is a sequence of steps that one thread runs. Whenever a lane is free, it takes of what it
+could start at once what has the longest path of work behind it (HEFT: Topcuoglu, Hariri, Wu 2002),
+less a price for the bytes it leaves in use. A lane sees what another has done only after a
+crossing, and a step too small to be worth one runs where one of its producers ran.
 
 Unbridled, critical paths open several times the buffers that program order does. So there is a
-budget of bytes alive: what would exceed it waits, except for the first step that is left.
+budget of bytes alive: what would exceed it waits, except for the first step that is left, and for
+what is about to miss a deadline: what is critical never pays for memory, only what has slack does.
 
 Times are whole nanoseconds and a step takes at least one, so that starts never tie along an edge.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from heapq import heappop, heappush
 
+from graphopt.engine.plan.alive import Alive
 from graphopt.engine.plan.steps import StepGraph
+
+MARGIN = 0.03
+"""A path that would end less than this share before the deadline may not wait for memory."""
+
+Key = tuple[float, int, int]
+"""How urgent a ready step is, the least first; its delta, by which outdated keys show; the step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +43,17 @@ class Policy:
     small: float = 10e-6  # a step below this runs where one of its producers ran
     branch: float = 50e-6  # and so do branches with less work than this between joins
     gain: float = 0.15  # by how much several lanes must be faster than one
-    slack: float = 0.05  # by how much the plan may be slower than the fastest, for less memory
+    slack: float = 0.02  # by how much the plan may be slower than the fastest, for less memory
+
+
+@dataclass(frozen=True, slots=True)
+class Thrift:
+    """How a schedule saves memory: by default not at all."""
+
+    in_order: bool = False  # program order instead of the longest path first
+    budget: float = math.inf  # the bytes alive, where possible
+    price: float = 0.0  # how many nanoseconds of a path outweigh a byte that stays alive
+    deadline: float = math.inf  # when all should be done, in nanoseconds, even above the budget
 
 
 @dataclass(frozen=True)
@@ -89,22 +110,13 @@ def serial(graph: StepGraph) -> Timeline:
 
 
 def schedule(
-    graph: StepGraph, lanes: int, policy: Policy, budget: float = float("inf")
+    graph: StepGraph, lanes: int, policy: Policy, thrift: Thrift | None = None
 ) -> Timeline:
-    """Place every step on one of some lanes, with at most `budget` bytes alive where possible."""
-    return _Scheduler(graph, lanes, policy, budget).run()
+    """Place every step on one of some lanes."""
+    return _Scheduler(graph, lanes, policy, thrift or Thrift()).run()
 
 
-def peak(graph: StepGraph) -> int:
-    """The most bytes of step buffers alive at once in program order, none computed in place."""
-    live, most = _Live(graph), 0
-    for step in range(len(graph.steps)):
-        most = max(most, live.bytes + live.opens[step])
-        live.place(step)
-    return most
-
-
-def _ranks(graph: StepGraph) -> list[int]:
+def ranks(graph: StepGraph) -> list[int]:
     """The longest path of work from each step on, itself included."""
     rank = durations(graph)
     for step in reversed(range(len(rank))):
@@ -135,96 +147,103 @@ def _tied(graph: StepGraph, policy: Policy) -> list[tuple[int, ...] | None]:
     return found
 
 
-class _Live:
-    """The bytes of step buffers alive while steps are placed one by one."""
-
-    def __init__(self, graph: StepGraph) -> None:
-        self.bytes = 0
-        self.left: dict[str, int] = {}
-        self.opens = [0] * len(graph.steps)
-        self.uses: list[list[tuple[str, int]]] = [[] for _ in graph.steps]
-        for each in graph.buffers:
-            users = graph.users[each.name]
-            if each.kind == "step" and users:
-                self.left[each.name] = len(users)
-                self.opens[users[0]] += each.nbytes
-                for user in users:
-                    self.uses[user].append((each.name, each.nbytes))
-
-    def delta(self, step: int) -> int:
-        """By how much a step raises the bytes alive once it is done."""
-        return self.opens[step] - sum(size for name, size in self.uses[step] if self.left[name] < 2)
-
-    def place(self, step: int) -> None:
-        """Count a step as run."""
-        self.bytes += self.delta(step)
-        for name, _ in self.uses[step]:
-            self.left[name] -= 1
-
-
 class _Scheduler:
-    """The state of one list scheduling: a clock a lane, and what is ready."""
+    """The state of one list scheduling: a clock, lanes that are free, and what each may start."""
 
-    def __init__(self, graph: StepGraph, lanes: int, policy: Policy, budget: float) -> None:
-        self.graph, self.budget = graph, budget
-        self.took, self.rank, self.live = durations(graph), _ranks(graph), _Live(graph)
+    def __init__(self, graph: StepGraph, lanes: int, policy: Policy, thrift: Thrift) -> None:
+        self.graph, self.lanes, self.thrift = graph, lanes, thrift
+        self.took, self.rank, self.alive = durations(graph), ranks(graph), Alive(graph)
         self.crossing = nanoseconds(policy.crossing)
         self.tied = _tied(graph, policy)
-        self.clock = [0] * lanes
+        self.critical = thrift.deadline * (1 - MARGIN)
         count = len(graph.steps)
-        self.lane, self.start, self.end = [0] * count, [0] * count, [0] * count
+        self.lane, self.start, self.end = [-1] * count, [0] * count, [0] * count
         self.waits = [len(earlier) for earlier in graph.before]
-        self.ready = {step: self.arrivals(step) for step in range(count) if not self.waits[step]}
+        self.now, self.first, self.free = 0, 0, set(range(lanes))
+        self.arrival: list[dict[int, int]] = [{} for _ in range(count)]
+        # What a lane may start, in heaps by the bytes that it opens: 0 for what frees as many.
+        self.ready: list[dict[int, list[Key]]] = [{} for _ in range(lanes)]
+        # When a step arrives at a lane; or when it ends, where the lane is -1.
+        self.events: list[tuple[int, int, int]] = []
+        for step in range(count):
+            if not self.waits[step]:
+                self.announce(step)
 
     def run(self) -> Timeline:
-        """Place one by one what can start soonest, the most urgent first."""
-        while self.ready:
-            start, able = self.soonest()
-            step = min(able, key=lambda step: (-self.rank[step], self.live.delta(step), step))
-            self.place(step, able[step], start)
+        """Whenever something has ended or arrived, start on free lanes what may start."""
+        while self.events:
+            self.now = self.events[0][0]
+            while self.events and self.events[0][0] == self.now:
+                _, step, lane = heappop(self.events)
+                if lane < 0:
+                    self.alive.end(step)
+                    self.free.add(self.lane[step])
+                elif self.lane[step] < 0:
+                    self.offer(step, lane)
+            while self.free and (able := list(self.able())):
+                (_, _, step), _, lane = min(able)
+                self.place(step, lane)
         return Timeline(self.crossing, tuple(self.lane), tuple(self.start), tuple(self.end))
 
-    def soonest(self) -> tuple[int, dict[int, int]]:
-        """The soonest time at which anything may start, and what may then on which lane."""
-        soonest, able = -1, dict[int, int]()
-        first = min(self.ready)
-        for step, arrivals in self.ready.items():
-            # Of lanes where it starts as soon, one that needs no crossing leaves the others free.
-            start, _, lane = min((max(self.clock[k], at), at, k) for k, at in arrivals.items())
-            if 0 <= soonest < start or (step != first and not self.affordable(step)):
-                continue
-            if start != soonest:
-                soonest, able = start, {}
-            able[step] = lane
-        return soonest, able
+    def key(self, step: int) -> Key:
+        """The place of a step among what is ready."""
+        delta = self.alive.delta[step]
+        first = step if self.thrift.in_order else self.thrift.price * delta - self.rank[step]
+        return first, delta, step
 
-    def affordable(self, step: int) -> bool:
-        """Whether a step keeps to the budget, or frees what it takes."""
-        fits = self.live.bytes + self.live.opens[step] <= self.budget
-        return fits or self.live.delta(step) <= 0
+    def offer(self, step: int, lane: int) -> None:
+        """Let a lane start a step."""
+        opens = self.alive.opens[step] if self.alive.delta[step] > 0 else 0
+        heappush(self.ready[lane].setdefault(opens, []), self.key(step))
 
-    def place(self, step: int, lane: int, start: int) -> None:
-        """Run a step on a lane; what waited for it alone is ready."""
-        self.lane[step], self.start[step], self.end[step] = lane, start, start + self.took[step]
-        self.clock[lane] = self.end[step]
-        self.live.place(step)
-        del self.ready[step]
+    def able(self) -> Iterator[tuple[Key, int, int]]:
+        """What may start now, the best of each kind: its key, when it arrived, and the lane."""
+        room = self.thrift.budget - self.alive.bytes
+        while self.lane[self.first] >= 0 and self.first + 1 < len(self.lane):
+            self.first += 1
+        for lane in self.free:
+            for opens, heap in self.ready[lane].items():
+                self.clean(heap)
+                if not heap:
+                    continue
+                step = heap[0][2]
+                if opens <= max(room, 0) or self.now + self.rank[step] >= self.critical:
+                    # Of free lanes, one that needed no crossing leaves the others to other steps.
+                    yield heap[0], self.arrival[step][lane], lane
+            arrived = self.arrival[self.first].get(lane, self.now + 1)
+            if self.lane[self.first] < 0 and arrived <= self.now:
+                yield self.key(self.first), arrived, lane
+
+    def clean(self, heap: list[Key]) -> None:
+        """Drop from the top what has started, or frees more by now and is elsewhere too."""
+        while heap and (self.lane[heap[0][2]] >= 0 or heap[0][1] != self.alive.delta[heap[0][2]]):
+            heappop(heap)
+
+    def place(self, step: int, lane: int) -> None:
+        """Start a step on a lane; what waited for it alone will arrive."""
+        self.lane[step], self.start[step] = lane, self.now
+        self.end[step] = self.now + self.took[step]
+        self.free.remove(lane)
+        heappush(self.events, (self.end[step], step, -1))
+        for other in self.alive.start(step):
+            for place, arrived in self.arrival[other].items():
+                if arrived <= self.now:
+                    self.offer(other, place)
         for later in self.graph.after[step]:
             self.waits[later] -= 1
             if not self.waits[later]:
-                self.ready[later] = self.arrivals(later)
+                self.announce(later)
 
-    def arrivals(self, step: int) -> dict[int, int]:
-        """The lanes that may run a step, and when each sees that all is done that it waits for.
+    def announce(self, step: int) -> None:
+        """Note when a step arrives at which lanes, now that all that it waits for has a place.
 
         One that is small and has no producer stays on the first lane.
         """
-        tied, lanes = self.tied[step], range(len(self.clock))
-        homes = lanes if tied is None else [self.lane[producer] for producer in tied] or [0]
-        waits = self.graph.before[step]
-        if not waits:  # the first lane wakes the others
-            return {lane: (lane > 0) * self.crossing for lane in homes}
-        return {
-            lane: max(self.end[k] + (self.lane[k] != lane) * self.crossing for k in waits)
-            for lane in homes
-        }
+        tied, waits = self.tied[step], self.graph.before[step]
+        homes = {self.lane[earlier] for earlier in tied or ()} or {0}
+        for lane in range(self.lanes) if tied is None else homes:
+            # Where there is nothing to wait for, the first lane wakes the others.
+            woken = 0 if waits else (lane > 0) * self.crossing
+            seen = (self.end[k] + (self.lane[k] != lane) * self.crossing for k in waits)
+            self.arrival[step][lane] = max(seen, default=woken)
+            heappush(self.events, (self.arrival[step][lane], step, lane))

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphopt.engine.plan import Buffer, Policy, Step, StepGraph
+from graphopt.engine.plan.alive import peak
 from graphopt.engine.plan.memory import ALIGNMENT, lay_out
-from graphopt.engine.plan.schedule import Timeline, peak, schedule, serial
+from graphopt.engine.plan.schedule import Timeline, schedule, serial
 from graphopt.engine.plan.steps import Kind
 from tests.engine.plan.stepping import step_graphs
 

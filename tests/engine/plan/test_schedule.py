@@ -8,10 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphopt.engine.plan import Buffer, Policy, Step, StepGraph, make_plan
-from graphopt.engine.plan.schedule import durations, peak, schedule, serial
+from graphopt.engine.plan.alive import peak
+from graphopt.engine.plan.schedule import Thrift, durations, schedule, serial
 from tests.engine.plan.stepping import step_graphs
 
 MICRO = 1e-6
+THRIFTS = (
+    Thrift(),
+    Thrift(in_order=True),
+    Thrift(budget=0.0),
+    Thrift(budget=200.0, price=1e3),
+    Thrift(budget=200.0, deadline=100_000),
+)
 
 
 def chains(count: int, length: int, micros: float) -> StepGraph:
@@ -27,9 +35,9 @@ def chains(count: int, length: int, micros: float) -> StepGraph:
     return StepGraph([Buffer(name, 64) for chain in names for name in chain], steps)
 
 
-@given(step_graphs(), st.integers(1, 4), st.sampled_from((0.0, 200.0, float("inf"))))
-def test_timeline_is_legal(graph: StepGraph, lanes: int, budget: float) -> None:
-    line = schedule(graph, lanes, Policy(), budget)
+@given(step_graphs(), st.integers(1, 4), st.sampled_from(THRIFTS))
+def test_timeline_is_legal(graph: StepGraph, lanes: int, thrift: Thrift) -> None:
+    line = schedule(graph, lanes, Policy(), thrift)
     assert set(line.lane) <= set(range(lanes))
     assert sorted(step for lane in line.lanes for step in lane) == list(range(len(graph.steps)))
     for lane in line.lanes:
@@ -96,6 +104,29 @@ def wide(count: int) -> StepGraph:
 def test_budget_bounds_what_is_opened() -> None:
     graph = wide(20)
     assert peak(graph) == 1160
-    free, held = schedule(graph, 2, Policy()), schedule(graph, 2, Policy(), 2500)
+    free, held = schedule(graph, 2, Policy()), schedule(graph, 2, Policy(), Thrift(budget=2500))
     assert make_plan(graph, 2).arena < 2 * 1024 + 20 * 64 + 64
     assert held.makespan < 1.05 * free.makespan
+
+
+def test_budget_is_exceeded_only_for_a_deadline() -> None:
+    mixed = chains(4, 10, 100)
+    graph = StepGraph(mixed.buffers, sorted(mixed.steps, key=lambda step: step.name))
+    free = schedule(graph, 4, Policy())
+    held = schedule(graph, 4, Policy(), Thrift(budget=128))
+    hurried = schedule(graph, 4, Policy(), Thrift(budget=128, deadline=free.makespan))
+    assert held.makespan > 1.9 * free.makespan
+    assert hurried.makespan < 1.05 * free.makespan
+
+
+def test_program_order_finishes_what_it_opens() -> None:
+    graph = wide(20)
+    line = schedule(graph, 2, Policy(), Thrift(in_order=True))
+    assert line.order[:4] == (0, 2, 1, 3)
+    assert line.makespan < 1.05 * schedule(graph, 2, Policy()).makespan
+
+
+def test_price_puts_off_what_stays_alive() -> None:
+    graph = wide(20)
+    assert schedule(graph, 1, Policy()).order[:3] == (0, 2, 4)
+    assert schedule(graph, 1, Policy(), Thrift(price=1e4)).order[:3] == (0, 1, 2)
