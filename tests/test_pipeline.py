@@ -245,8 +245,8 @@ def endless(graph: Graph, context: Context) -> Graph:
 
 def greedy(graph: Graph, context: Context) -> Graph:
     hoard: list[bytearray] = []
-    for _ in range(64):
-        hoard.append(bytearray(b"x" * (1 << 20)))
+    for _ in range(3):  # of blocks so large that none is memory which other tests have freed
+        hoard.append(bytearray(b"x" * (48 << 20)))
         context.tick()
     return graph
 
