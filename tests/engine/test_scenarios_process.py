@@ -19,7 +19,8 @@ def python(script: str, seconds: float = 30.0) -> tuple[str, str]:
     """What a script prints, and its errors; it must end well, and in time."""
     text = "from graphopt.engine import Engine\nimport os, sys, threading, time\n"
     text += textwrap.dedent(script)
-    command = [sys.executable, "-X", "faulthandler", "-W", "always", "-c", text]
+    warned = ["-W", "always", "-W", "ignore:This process:DeprecationWarning"]  # of any fork
+    command = [sys.executable, "-X", "faulthandler", *warned, "-c", text]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False
     )
