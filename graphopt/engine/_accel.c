@@ -301,15 +301,20 @@ static int owned(PyObject *variables, PyObject *scheduler, PyTypeObject *type)
     return 1;
 }
 
-/* make(fn, read, mutate, options, scheduler, frame): a plain task, or None where its variables are
- * not in tuples, or not the scheduler's. */
-static PyObject *make(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
+/* enter(fn, read, mutate, options, scheduler, frame): push a plain task; None, and nothing is done,
+ * where its variables are not in tuples, or not the scheduler's, or where there is no room. */
+static PyObject *enter(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 {
     if (!are(count, 6) || !is_a(arguments[3], Options) || !is_a(arguments[4], Scheduler) ||
         !is_a(arguments[5], &PyFrame_Type))
         return NULL;
-    PyObject *read = arguments[1], *mutate = arguments[2], *frame = arguments[5];
-    if (!owned(read, arguments[4], Variable) || !owned(mutate, arguments[4], Variable))
+    PyObject *read = arguments[1], *mutate = arguments[2], *scheduler = arguments[4];
+    PyObject *inbox = GET(scheduler, Scheduler_inbox);
+    PyFrameObject *frame = (PyFrameObject *)arguments[5];
+    long backlog = (long)PyObject_Length(inbox) + number(scheduler, Scheduler_count) -
+                   number(scheduler, Scheduler_completed);
+    if (backlog >= number(scheduler, Scheduler_limit) || !owned(read, scheduler, Variable) ||
+        !owned(mutate, scheduler, Variable))
         Py_RETURN_NONE;
     PyObject *task = Task->tp_alloc(Task, 0);
     if (task == NULL)
@@ -319,13 +324,14 @@ static PyObject *make(PyObject *module, PyObject *const *arguments, Py_ssize_t c
     GET(task, Task_mutate) = Py_NewRef(mutate);
     GET(task, Task_overwrite) = Py_NewRef(no_tuple);
     GET(task, Task_options) = Py_NewRef(arguments[3]);
-    GET(task, Task_code) = (PyObject *)PyFrame_GetCode((PyFrameObject *)frame);
-    GET(task, Task_lasti) = PyLong_FromLong(PyFrame_GetLasti((PyFrameObject *)frame));
+    GET(task, Task_code) = (PyObject *)PyFrame_GetCode(frame);
+    GET(task, Task_lasti) = PyLong_FromLong(PyFrame_GetLasti(frame));
     GET(task, Task_state) = Py_NewRef(state_objects[NEW]);
-    GET(task, Task_then) = Py_NewRef(Py_None);
-    GET(task, Task_after) = Py_NewRef(Py_None);
-    GET(task, Task_error) = Py_NewRef(Py_None);
-    GET(task, Task_cause) = Py_NewRef(Py_None);
+    Py_ssize_t none[] = {Task_then, Task_after, Task_error, Task_cause};
+    for (int i = 0; i < 4; i++)
+        GET(task, none[i]) = Py_NewRef(Py_None);
+    if (tell(inbox, s_append, task) < 0)
+        Py_CLEAR(task);
     return task;
 }
 
@@ -368,14 +374,13 @@ static PyMethodDef functions[] = {
     {"bind", (PyCFunction)(void (*)(void))bind, METH_FASTCALL, NULL},
     {"drain", drain, METH_O, NULL},
     {"next", (PyCFunction)(void (*)(void))next, METH_FASTCALL, NULL},
-    {"make", (PyCFunction)(void (*)(void))make, METH_FASTCALL, NULL},
+    {"enter", (PyCFunction)(void (*)(void))enter, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "_accel",
-    .m_doc = "The hot half of the scheduler.",
     .m_size = -1,
     .m_methods = functions,
 };

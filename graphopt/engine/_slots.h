@@ -12,11 +12,12 @@
     X(Task, code) X(Task, lasti) X(Task, state) X(Task, then) X(Task, after) X(Task, error)    \
     X(Task, cause) X(Task, seq) X(Task, wait_count)                                            \
     X(Variable, owner) X(Variable, writer) X(Variable, readers) X(Variable, group)             \
-    X(Variable, gone) X(Variable, version) X(Variable, room)                \
+    X(Variable, gone) X(Variable, version) X(Variable, room)                                   \
     X(Options, lane) X(Options, special)                                                       \
     X(Lane, ready) X(Lane, urgent) X(Lane, parts) X(Lane, idle)                                \
     X(Scheduler, inbox) X(Scheduler, cheap) X(Scheduler, relay) X(Scheduler, bells)            \
-    X(Scheduler, recorder) X(Scheduler, count) X(Scheduler, completed) X(Scheduler, alarm)
+    X(Scheduler, recorder) X(Scheduler, count) X(Scheduler, completed) X(Scheduler, alarm)     \
+    X(Scheduler, limit)
 
 #define DECLARE(type, name) static Py_ssize_t type##_##name;
 SLOTS(DECLARE)

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from graphopt.engine.errors import EngineError
 from graphopt.engine.lanes import Lane
-from graphopt.engine.pushing import MakePlain, make_plain
+from graphopt.engine.pushing import EnterPlain, enter_plain
 from graphopt.engine.scheduler import Scheduler
 from graphopt.engine.task import Options, Task, Variable
 
@@ -24,7 +24,7 @@ def _compiled() -> ModuleType | None:
 
 _c = _compiled()
 AVAILABLE = _c is not None
-make: MakePlain = make_plain if _c is None else _c.make
+enter: EnterPlain = enter_plain if _c is None else _c.enter
 if _c is not None:
     _c.bind(Task, Variable, Options, Lane, Scheduler)
 

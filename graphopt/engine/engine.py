@@ -17,7 +17,7 @@ from graphopt.engine.errors import DoubleDeleteError, EngineError
 from graphopt.engine.inline import Inline
 from graphopt.engine.lanes import Device, Kind, Link
 from graphopt.engine.policies import InOrder, Policy, Replayed, Seeded, Timed
-from graphopt.engine.pushing import MakePlain, TaskOptions
+from graphopt.engine.pushing import EnterPlain, TaskOptions
 from graphopt.engine.recorder import Recorder
 from graphopt.engine.recording import Recording
 from graphopt.engine.running import Completion
@@ -75,7 +75,7 @@ class Engine:
             raise EngineError(f"an engine needs workers and room, not {workers} and {max_pending}")
         self.mode = mode
         scheduler = accelerate.scheduler() if accelerated else Scheduler()
-        self._make: MakePlain = accelerate.make if accelerated else pushing.make_plain
+        self._enter: EnterPlain = accelerate.enter if accelerated else pushing.enter_plain
         scheduler.limit = max_pending
         scheduler.waits = Waits(scheduler, stall_after, stall_raises)
         scheduler.driver = _driver(mode, scheduler, seed, replay, pin)
@@ -149,23 +149,17 @@ class Engine:
         Raises UseAfterDeleteError, ForeignVariableError, EngineStoppedError.
         """
         frame = _frame(1)
-        task = None
         if not (options or overwrite or accumulate or how):
-            task = self._make(fn, read, mutate, self._default, self._scheduler, frame)
-        if task is None:  # it is not plain, or something is wrong
-            how = self.how(**options) if options else how or self._default
-            if how.lane.scheduler is not self._scheduler:
-                raise EngineError("these options were made by another engine's `how`")
-            accesses = read, mutate, overwrite, accumulate
-            task = pushing.make_task(fn, accesses, how, frame.f_code, frame.f_lasti)
-            return self.submit(task)
-        scheduler, inbox = self._scheduler, self._inbox
-        if len(inbox) + scheduler.count - scheduler.completed >= scheduler.limit:
-            scheduler.waits.room()
-        inbox.append(task)
-        if self._idle:
-            scheduler.driver.pushed(task)
-        return task
+            task = self._enter(fn, read, mutate, self._default, self._scheduler, frame)
+            if task is not None:
+                if self._idle:
+                    self._scheduler.driver.pushed(task)
+                return task
+        how = self.how(**options) if options else how or self._default
+        if how.lane.scheduler is not self._scheduler:
+            raise EngineError("these options were made by another engine's `how`")
+        accesses = read, mutate, overwrite, accumulate
+        return self.submit(pushing.make_task(fn, accesses, how, frame.f_code, frame.f_lasti))
 
     def push_async(
         self,
@@ -249,7 +243,7 @@ class Engine:
         pushing.check(task, scheduler)
         if isinstance(task, Accumulation):
             pushing.normalize(task, self._in_order)
-        if len(self._inbox) + scheduler.pending >= scheduler.limit:
+        if scheduler.full:
             scheduler.waits.room()
         if options.nbytes:
             self._bytes.enter(options.nbytes)

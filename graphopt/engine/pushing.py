@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SPECIAL = ("priority", "nbytes", "always", "cheap", "scope")
 
 
-MakePlain = Callable[
+EnterPlain = Callable[
     [Callable[[], Any], Iterable[Variable], Iterable[Variable], Options, "Scheduler", FrameType],
     Task | None,
 ]
@@ -46,7 +46,7 @@ class TaskOptions(TypedDict, total=False):
     scope: Scope | None
 
 
-def make_plain(
+def enter_plain(
     fn: Callable[[], Any],
     read: Iterable[Variable],
     mutate: Iterable[Variable],
@@ -54,8 +54,11 @@ def make_plain(
     scheduler: Scheduler,
     frame: FrameType,
 ) -> Task | None:
-    """A task, if its variables are in tuples and can be used; else None, for others to say why."""
-    if not isinstance(read, tuple) or not isinstance(mutate, tuple):
+    """Push a plain task; None where its variables are no good, or there is no room for it.
+
+    Whether somebody must wake up for it is left to the caller.
+    """
+    if scheduler.full or not isinstance(read, tuple) or not isinstance(mutate, tuple):
         return None
     for variable in read:
         if type(variable) is not Variable or variable.owner is not scheduler:
@@ -63,7 +66,9 @@ def make_plain(
     for variable in mutate:
         if type(variable) is not Variable or variable.owner is not scheduler:
             return None
-    return Task(fn, read, mutate, options, frame.f_code, frame.f_lasti)
+    task = Task(fn, read, mutate, options, frame.f_code, frame.f_lasti)
+    scheduler.inbox.append(task)
+    return task
 
 
 def make_task(

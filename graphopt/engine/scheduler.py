@@ -93,6 +93,11 @@ class Scheduler(Groups):
         """How many tasks were taken in and are not over."""
         return self.count - self.completed
 
+    @property
+    def full(self) -> bool:
+        """Whether the backlog is at its limit."""
+        return len(self.inbox) + self.count - self.completed >= self.limit
+
     def record(self, recorder: Recorder | None) -> None:
         """Tell a recorder from here on, or none."""
         self.recorder = recorder

@@ -22,8 +22,8 @@ built = pytest.mark.skipif(not accelerate.AVAILABLE, reason="there was no C comp
         ("next", (1, 2)),
         ("next", ()),
         ("drain", (3,)),
-        ("make", (1, 2, 3, 4, 5, 6)),
-        ("make", (1,)),
+        ("enter", (1, 2, 3, 4, 5, 6)),
+        ("enter", (1,)),
         ("bind", (1,)),
     ],
 )
