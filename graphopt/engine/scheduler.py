@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from graphopt.engine.errors import UseAfterDeleteError
 from graphopt.engine.groups import Groups
@@ -49,15 +49,6 @@ DELETE = "delete"
 MAX_FAILURES = 1000  # reported by one `wait_all`
 
 
-class Request(Protocol):
-    """An entry of the inbox that is no task; its state is REQUEST."""
-
-    state: int
-
-    def apply(self, scheduler: Scheduler) -> None:
-        """What it asks for, done inside the critical section."""
-
-
 class Scheduler(Groups):
     """What may run. Who runs it, and on which threads, is the driver's business."""
 
@@ -70,7 +61,8 @@ class Scheduler(Groups):
     waits: Waits
 
     def __init__(self) -> None:
-        self.inbox: deque[Any] = deque()  # tasks and requests
+        # Tasks, and requests: these have a state of REQUEST, and `apply(scheduler)`.
+        self.inbox: deque[Any] = deque()
         self.lock = Lock()
         self.count = 0  # tasks so far: the length of the serial program
         self.joins = 0

@@ -7,7 +7,6 @@ new task must wait for. A task is its own handle.
 
 from __future__ import annotations
 
-import linecache
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -360,9 +359,3 @@ def raise_failure(task: Task) -> NoReturn:
     if isinstance(task.error, (KeyboardInterrupt, SystemExit)):
         raise task.error
     raise failure(task)
-
-
-def source_line(task: Task) -> str:
-    """The text of the line that pushed a task, empty where it is not at hand."""
-    file, _, line = task.site.rpartition(":")
-    return linecache.getline(file, int(line)).strip() if line.isdigit() else ""

@@ -55,7 +55,7 @@ class Methods(Handle):
     def transpose(self, *axes: Any) -> NDArray:
         """As NumPy's: a view with permuted axes."""
         wanted = axes[0] if len(axes) == 1 else axes or None
-        return functions.call(np.transpose, (self, wanted), {})  # type: ignore[no-any-return]
+        return functions.call(np.transpose, (self, wanted), {})  # type: ignore[no-any-return]  # it is one
 
     def flatten(self, order: Any = "C") -> NDArray:
         """A copy with one axis."""
@@ -106,17 +106,17 @@ class Methods(Handle):
     @property
     def mT(self) -> NDArray:  # noqa: N802  # NumPy's name
         """The array with its last two axes swapped: a view."""
-        return self.swapaxes(-1, -2)  # type: ignore[no-any-return]
+        return self.swapaxes(-1, -2)  # type: ignore[no-any-return]  # it is one
 
     @property
     def real(self) -> NDArray:
         """The real part: a view."""
-        return functions.call(np.real, (self,), {})  # type: ignore[no-any-return]
+        return functions.call(np.real, (self,), {})  # type: ignore[no-any-return]  # it is one
 
     @property
     def imag(self) -> NDArray:
         """The imaginary part: a view where there is one."""
-        return functions.call(np.imag, (self,), {})  # type: ignore[no-any-return]
+        return functions.call(np.imag, (self,), {})  # type: ignore[no-any-return]  # it is one
 
 
 def _converted(raw: Any, dtype: Any, order: Any) -> Any:
