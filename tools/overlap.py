@@ -20,9 +20,9 @@ import numpy as np
 
 from graphopt.engine import Engine, Link, Recording
 from graphopt.engine.arrays import Arrays, NDArray
-from graphopt.engine.timeline import makespan, overlap, work
-from graphopt.engine.trace import write_trace
-from graphopt.engine.whatif import simulate
+from graphopt.engine.recordings.timeline import makespan, overlap, work
+from graphopt.engine.recordings.trace import write_trace
+from graphopt.engine.recordings.whatif import simulate
 
 Raw = np.ndarray[Any, np.dtype[Any]]
 BYTES = 6000  # of a batch, and of a gradient

@@ -25,8 +25,8 @@ import numpy as np
 
 from graphopt.engine import Engine, Link, Recording
 from graphopt.engine.arrays import Arrays, NDArray
-from graphopt.engine.timeline import makespan, overlap, summary
-from graphopt.engine.trace import write_trace
+from graphopt.engine.recordings.timeline import makespan, overlap, summary
+from graphopt.engine.recordings.trace import write_trace
 
 Raw = np.ndarray[Any, np.dtype[np.float32]]
 DEVICES = (1, 2, 4)  # how many devices are tried

@@ -18,8 +18,8 @@ from graphopt.engine.inline import Inline
 from graphopt.engine.lanes import Device, Kind, Link
 from graphopt.engine.policies import InOrder, Policy, Replayed, Seeded, Timed
 from graphopt.engine.pushing import EnterPlain, TaskOptions
-from graphopt.engine.recorder import Recorder
-from graphopt.engine.recording import Recording
+from graphopt.engine.recordings.recorder import Recorder
+from graphopt.engine.recordings.recording import Recording
 from graphopt.engine.running import Completion
 from graphopt.engine.scheduler import DELETE, Scheduler
 from graphopt.engine.scope import Scope

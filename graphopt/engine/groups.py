@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from graphopt.engine.task import DONE, Accumulation, Join, Options, Task, Variable
 
 if TYPE_CHECKING:
-    from graphopt.engine.recorder import Recorder
+    from graphopt.engine.recordings.recorder import Recorder
 
 
 class Groups:

@@ -9,7 +9,7 @@ from graphopt.engine.errors import RecordingError
 
 if TYPE_CHECKING:
     from graphopt.engine.inline import Inline
-    from graphopt.engine.recording import Recording
+    from graphopt.engine.recordings.recording import Recording
     from graphopt.engine.task import Task
 
 

@@ -31,15 +31,15 @@ class Completion:
         self._left = [True]  # popping is the one step that decides who was first
 
     def __call__(self, error: BaseException | None = None, *, value: Any = None) -> None:
-        at = self._task.describe()
+        task = self._task
         if not isinstance(error, BaseException | None):  # pyright: ignore[reportUnnecessaryIsInstance]  # users err
-            raise EngineError(f"was completed with {error!r}, which is no exception", at=at)
+            raise EngineError(f"was completed with {error!r}: no exception", at=task.describe())
         try:
             self._left.pop()
         except IndexError:
-            raise DoubleCompletionError("was completed twice", at=at) from None
-        scheduler = self._task.options.lane.scheduler
-        scheduler.inbox.append(Completed(self._task, error, value))
+            raise DoubleCompletionError("was completed twice", at=task.describe()) from None
+        scheduler = task.options.lane.scheduler
+        scheduler.inbox.append(Completed(task, error, value))
         scheduler.driver.ring()
 
     @property

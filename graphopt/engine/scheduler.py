@@ -42,7 +42,7 @@ from graphopt.engine.task import (
 
 if TYPE_CHECKING:
     from graphopt.engine.driver import Driver
-    from graphopt.engine.recorder import Recorder
+    from graphopt.engine.recordings.recorder import Recorder
     from graphopt.engine.waits import Waits
 
 DELETE = "delete"

@@ -44,9 +44,9 @@ def check_scale(kind: TensorType, value: Node, axis: int, block_size: int) -> No
     if shape is None or other is None or all(size == 1 for size in other):
         return
     if len(other) == 1 and not block_size:
-        wanted: list[Size] = [shape[normal_axis(axis, len(shape))]]  # type: ignore[list-item]
+        wanted: list[Size] = [shape[normal_axis(axis, len(shape))]]  # type: ignore[list-item]  # no None in a looked-up type
     elif block_size and len(other) == len(shape):
-        wanted = list(shape)  # type: ignore[arg-type]
+        wanted = list(shape)  # type: ignore[arg-type]  # no None in it
         axis = normal_axis(axis, len(shape))
         wanted[axis] = (wanted[axis] + (block_size - 1)) // block_size
     else:

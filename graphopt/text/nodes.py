@@ -228,7 +228,7 @@ class NodeReader(Reader):
 
     def record(self) -> Record | Region:
         """A record inside another."""
-        return self.fields(Record if self.advance() == "record" else Region)  # type: ignore[no-any-return]
+        return self.fields(Record if self.advance() == "record" else Region)  # type: ignore[no-any-return]  # of that kind
 
 
 def without_known(kind: Type) -> Type:

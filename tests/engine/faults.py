@@ -10,8 +10,8 @@ from collections.abc import Callable
 from itertools import pairwise
 from random import Random
 
-from graphopt.engine.check import Rule
-from graphopt.engine.recording import LaneRecord, Recording, TaskRecord
+from graphopt.engine.recordings.check import Rule
+from graphopt.engine.recordings.recording import LaneRecord, Recording, TaskRecord
 from tests.engine.recordings import edges, unordered, without
 
 Fault = Callable[[Recording, Random], bool]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from graphopt.engine.recording import LaneRecord, Recording, TaskRecord
+from graphopt.engine.recordings.recording import LaneRecord, Recording, TaskRecord
 
 LANES = {
     "cpu:0/compute": LaneRecord(2),

@@ -11,7 +11,6 @@ from threading import Lock, Thread
 from typing import cast
 
 from graphopt.engine import Completion, Engine, Recording, Task, Variable
-from graphopt.engine.check import Race, races
 from graphopt.engine.errors import (
     EngineError,
     MissingCompletionError,
@@ -22,6 +21,7 @@ from graphopt.engine.errors import (
 )
 from graphopt.engine.lanes import Kind
 from graphopt.engine.pushing import TaskOptions
+from graphopt.engine.recordings.check import Race, races
 from tests.engine.programs import LANES, TASKS, Op, Program
 from tests.engine.serial import Seen, Serial, Verdict, blurred, compute, fault, masked, store
 

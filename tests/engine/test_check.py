@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphopt.engine.check import RaceError, assert_ordered, races
-from graphopt.engine.recording import LaneRecord, Recording
+from graphopt.engine.recordings.check import RaceError, assert_ordered, races
+from graphopt.engine.recordings.recording import LaneRecord, Recording
 from tests.engine.faults import FAULTS
 from tests.engine.recordings import edges, random_recording, task, unordered, without
 

@@ -20,8 +20,8 @@ import pytest
 import graphopt.engine.engine
 from graphopt.engine import Completion, Engine, Recording
 from graphopt.engine.accelerate import AVAILABLE
-from graphopt.engine.check import races
 from graphopt.engine.errors import EngineError
+from graphopt.engine.recordings.check import races
 from tests.engine.programs import TASKS, Op, Program, generate, strongest, without
 from tests.engine.runs import Run, examine, make
 from tests.engine.scheduler_faults import FAULTS

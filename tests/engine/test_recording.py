@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from graphopt.engine import Engine, Link, Recording
-from graphopt.engine.check import races
 from graphopt.engine.errors import RecordingError
-from graphopt.engine.whatif import simulate
+from graphopt.engine.recordings.check import races
+from graphopt.engine.recordings.whatif import simulate
 
 
 def recorded() -> Recording:

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphopt.engine.errors import RecordingError
-from graphopt.engine.recording import LaneRecord, Recording
-from graphopt.engine.timeline import (
+from graphopt.engine.recordings.recording import LaneRecord, Recording
+from graphopt.engine.recordings.timeline import (
     critical_path,
     explain,
     makespan,
@@ -21,8 +21,8 @@ from graphopt.engine.timeline import (
     summary,
     waits,
 )
-from graphopt.engine.trace import chrome_trace, write_trace
-from graphopt.engine.whatif import simulate
+from graphopt.engine.recordings.trace import chrome_trace, write_trace
+from graphopt.engine.recordings.whatif import simulate
 from tests.engine.recordings import random_recording, task
 
 COMPUTE, COPY = "cpu:0/compute", "cpu:0/copy_in"

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphopt.engine.accesses import modes, phases
-from graphopt.engine.check import races
-from graphopt.engine.recording import LaneRecord, Recording, TaskRecord
-from graphopt.engine.report import costs, plan_versus_actual
-from graphopt.engine.timeline import makespan, work
-from graphopt.engine.whatif import simulate, speedups
+from graphopt.engine.recordings.accesses import modes, phases
+from graphopt.engine.recordings.check import races
+from graphopt.engine.recordings.recording import LaneRecord, Recording, TaskRecord
+from graphopt.engine.recordings.report import costs, plan_versus_actual
+from graphopt.engine.recordings.timeline import makespan, work
+from graphopt.engine.recordings.whatif import simulate, speedups
 from tests.engine.recordings import LANES, random_program, random_recording, task
 
 COPY = "gpu:0/copy_in"

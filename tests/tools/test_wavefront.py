@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from graphopt.engine.timeline import makespan, overlap
-from graphopt.engine.whatif import simulate
+from graphopt.engine.recordings.timeline import makespan, overlap
+from graphopt.engine.recordings.whatif import simulate
 from tools import overlap as transfers
 from tools.wavefront import COST, DEVICES, LINK, Model, main, overlapped, run
 

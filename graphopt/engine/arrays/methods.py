@@ -50,17 +50,17 @@ class Methods(Handle):
     def reshape(self, *shape: Any, **kwargs: Any) -> NDArray:
         """As NumPy's: a view where the memory allows, else a copy."""
         wanted = shape[0] if len(shape) == 1 else shape
-        return functions.call(np.reshape, (self, wanted), kwargs)  # type: ignore[no-any-return]
+        return functions.call(np.reshape, (self, wanted), kwargs)
 
     def transpose(self, *axes: Any) -> NDArray:
         """As NumPy's: a view with permuted axes."""
         wanted = axes[0] if len(axes) == 1 else axes or None
-        return functions.call(np.transpose, (self, wanted), {})  # type: ignore[no-any-return]  # it is one
+        return functions.call(np.transpose, (self, wanted), {})
 
     def flatten(self, order: Any = "C") -> NDArray:
         """A copy with one axis."""
         copy = self.copy(order)
-        return functions.call(np.ravel, (copy,), {"order": order})  # type: ignore[no-any-return]
+        return functions.call(np.ravel, (copy,), {"order": order})
 
     def copy(self, order: Any = "C") -> NDArray:
         """A copy on the same device."""
@@ -106,17 +106,17 @@ class Methods(Handle):
     @property
     def mT(self) -> NDArray:  # noqa: N802  # NumPy's name
         """The array with its last two axes swapped: a view."""
-        return self.swapaxes(-1, -2)  # type: ignore[no-any-return]  # it is one
+        return self.swapaxes(-1, -2)
 
     @property
     def real(self) -> NDArray:
         """The real part: a view."""
-        return functions.call(np.real, (self,), {})  # type: ignore[no-any-return]  # it is one
+        return functions.call(np.real, (self,), {})
 
     @property
     def imag(self) -> NDArray:
         """The imaginary part: a view where there is one."""
-        return functions.call(np.imag, (self,), {})  # type: ignore[no-any-return]  # it is one
+        return functions.call(np.imag, (self,), {})
 
 
 def _converted(raw: Any, dtype: Any, order: Any) -> Any:

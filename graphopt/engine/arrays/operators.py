@@ -157,19 +157,19 @@ class Operators(Handle):
         return ufuncs.binary(np.not_equal, self, other)
 
     def __neg__(self) -> NDArray:
-        return ufuncs.call(np.negative, (self,), {})  # type: ignore[no-any-return]  # it is one
+        return ufuncs.call(np.negative, (self,), {})
 
     def __pos__(self) -> NDArray:
-        return ufuncs.call(np.positive, (self,), {})  # type: ignore[no-any-return]  # it is one
+        return ufuncs.call(np.positive, (self,), {})
 
     def __abs__(self) -> NDArray:
-        return ufuncs.call(np.absolute, (self,), {})  # type: ignore[no-any-return]  # it is one
+        return ufuncs.call(np.absolute, (self,), {})
 
     def __invert__(self) -> NDArray:
-        return ufuncs.call(np.invert, (self,), {})  # type: ignore[no-any-return]  # it is one
+        return ufuncs.call(np.invert, (self,), {})
 
     def __divmod__(self, other: Operand) -> tuple[NDArray, NDArray]:
-        return ufuncs.call(np.divmod, (self, other), {})  # type: ignore[no-any-return]  # it is one
+        return ufuncs.call(np.divmod, (self, other), {})
 
     def __rdivmod__(self, other: Operand) -> tuple[NDArray, NDArray]:
-        return ufuncs.call(np.divmod, (other, self), {})  # type: ignore[no-any-return]  # it is one
+        return ufuncs.call(np.divmod, (other, self), {})

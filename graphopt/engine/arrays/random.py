@@ -35,7 +35,7 @@ class RandomGenerator:
         self.block = arrays.home.adopt(np.empty(0, np.uint8))
         self.writable = True
 
-    def draw(self, name: str, *args: Any, **kwargs: Any) -> Any:
+    def draw(self, name: str, *args: Any, **kwargs: Any) -> NDArray:
         """Call the method of this name of NumPy's generator; returns the array it will fill."""
         arrays = self.arrays
         args, kwargs = arrays.settled(args), arrays.settled(kwargs)
@@ -52,19 +52,19 @@ class RandomGenerator:
 
     def random(self, size: Any = None, dtype: Any = np.float64) -> NDArray:
         """Uniform in [0, 1)."""
-        return self.draw("random", size=size, dtype=dtype)  # type: ignore[no-any-return]  # it is one
+        return self.draw("random", size=size, dtype=dtype)
 
     def standard_normal(self, size: Any = None, dtype: Any = np.float64) -> NDArray:
         """Normal, of mean 0 and deviation 1."""
-        return self.draw("standard_normal", size=size, dtype=dtype)  # type: ignore[no-any-return]
+        return self.draw("standard_normal", size=size, dtype=dtype)
 
     def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> NDArray:
         """Normal."""
-        return self.draw("normal", loc, scale, size=size)  # type: ignore[no-any-return]  # it is one
+        return self.draw("normal", loc, scale, size=size)
 
     def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> NDArray:
         """Uniform in [low, high)."""
-        return self.draw("uniform", low, high, size=size)  # type: ignore[no-any-return]  # it is one
+        return self.draw("uniform", low, high, size=size)
 
     def integers(
         self,
@@ -76,19 +76,19 @@ class RandomGenerator:
     ) -> NDArray:
         """Integers in [low, high), or [0, low); with `endpoint`, the upper bound too."""
         options = {"size": size, "dtype": dtype, "endpoint": endpoint}
-        return self.draw("integers", low, high, **options)  # type: ignore[no-any-return]  # it is one
+        return self.draw("integers", low, high, **options)
 
     def exponential(self, scale: Any = 1.0, size: Any = None) -> NDArray:
         """Exponential."""
-        return self.draw("exponential", scale, size=size)  # type: ignore[no-any-return]  # it is one
+        return self.draw("exponential", scale, size=size)
 
     def choice(self, a: Any, size: Any = None, **options: Any) -> NDArray:
         """A sample of an array, or of range(a)."""
-        return self.draw("choice", a, size=size, **options)  # type: ignore[no-any-return]  # it is one
+        return self.draw("choice", a, size=size, **options)
 
     def permutation(self, x: Any, axis: int = 0) -> NDArray:
         """A shuffled copy of an array, or of range(x)."""
-        return self.draw("permutation", x, axis=axis)  # type: ignore[no-any-return]  # it is one
+        return self.draw("permutation", x, axis=axis)
 
     def shuffle(self, array: NDArray, axis: int = 0) -> None:
         """Shuffle an array in place."""

@@ -64,7 +64,7 @@ def binary(of: np.ufunc, first: Any, second: Any) -> NDArray:
     task.overwrite = (out.block.variable,)
     arrays.submit(task)
     out.block.last = block.last = near.last = task
-    return out  # type: ignore[no-any-return]  # it is one
+    return out
 
 
 def _scalar(value: Any) -> Any:
@@ -77,12 +77,13 @@ def _general(of: np.ufunc, first: Any, second: Any) -> NDArray:
     """A binary operation that is not plain, or not known yet."""
     operands = (first, second)
     if not all(isinstance(each, (Handle, *PLAIN)) for each in operands):
-        return NotImplemented  # type: ignore[no-any-return]  # it is one
+        return NotImplemented
     answer: Any = call(of, operands, {})
     keys = [each.layout if isinstance(each, Handle) else _scalar(each) for each in operands]
-    if isinstance(answer, Handle) and None not in keys:
-        _remember((of, *keys), answer.layout)
-    return answer  # type: ignore[no-any-return]  # it is one
+    made: object = answer  # an array, unless the other operand has its own ideas
+    if isinstance(made, Handle) and None not in keys:
+        _remember((of, *keys), made.layout)
+    return answer
 
 
 def inplace(of: np.ufunc, first: Any, second: Any) -> NDArray:
@@ -113,20 +114,20 @@ def inplace(of: np.ufunc, first: Any, second: Any) -> NDArray:
     touch(block, task)
     if read:
         second.block.last = task
-    return first  # type: ignore[no-any-return]  # it is one
+    return first
 
 
 def _general_inplace(of: np.ufunc, first: Any, second: Any, key: Any, plain: bool) -> NDArray:
     """An operation in place that is not plain, or not known yet."""
     operands: tuple[Any, Any] = first, second
     if not isinstance(second, (Handle, *PLAIN)):
-        return NotImplemented  # type: ignore[no-any-return]  # it is one
+        return NotImplemented
     if first.layout.scalar:
-        return call(of, operands, {})  # type: ignore[no-any-return]  # it is one
+        return call(of, operands, {})
     call(of, operands, {"out": (first,)})
     if plain:
         _remember(key, first.layout)
-    return first  # type: ignore[no-any-return]  # it is one
+    return first
 
 
 def _remember(key: Any, layout: Layout) -> None:
@@ -159,7 +160,7 @@ def inplace_power(first: Any, second: Any) -> NDArray:
         return inplace(np.power, first, second)
     infer.function(_power_into, first.arrays.layouts((first, second)), {})
     first.arrays.change(_power_into, first, (second,), {})
-    return first  # type: ignore[no-any-return]  # it is one
+    return first
 
 
 def _power_into(first: Any, second: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from graphopt.engine.errors import TaskCancelledError
 from graphopt.engine.lanes import Lane
-from graphopt.engine.recording import LaneRecord, Recording, TaskRecord
+from graphopt.engine.recordings.recording import LaneRecord, Recording, TaskRecord
 from graphopt.engine.task import SKIPPED, Join, Task, Variable
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from graphopt.engine.accesses import (
+from graphopt.engine.errors import EngineError
+from graphopt.engine.recordings.accesses import (
     Hazard,
     between,
     completion,
@@ -34,9 +35,8 @@ from graphopt.engine.accesses import (
     variable_name,
     waited_for,
 )
-from graphopt.engine.errors import EngineError
-from graphopt.engine.recording import Recording, TaskRecord
-from graphopt.engine.window import Window
+from graphopt.engine.recordings.recording import Recording, TaskRecord
+from graphopt.engine.recordings.window import Window
 
 Rule = Literal[Hazard, "edge", "life", "lane", "order"]
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from graphopt.engine.accesses import (
+from graphopt.engine.errors import RecordingError
+from graphopt.engine.recordings.accesses import (
     between,
     describe,
     groups,
@@ -21,8 +22,7 @@ from graphopt.engine.accesses import (
     variable_name,
     waited_for,
 )
-from graphopt.engine.errors import RecordingError
-from graphopt.engine.recording import Recording, TaskRecord
+from graphopt.engine.recordings.recording import Recording, TaskRecord
 
 
 @dataclass(frozen=True, slots=True)

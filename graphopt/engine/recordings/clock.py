@@ -15,8 +15,8 @@ import math
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 
-from graphopt.engine.accesses import Phase, home, variable_name
-from graphopt.engine.recording import Recording, TaskRecord
+from graphopt.engine.recordings.accesses import Phase, home, variable_name
+from graphopt.engine.recordings.recording import Recording, TaskRecord
 
 
 @dataclass(eq=False, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from graphopt.engine.recording import Recording
-from graphopt.engine.timeline import makespan, ran, seconds, work
-from graphopt.engine.whatif import simulate
+from graphopt.engine.recordings.recording import Recording
+from graphopt.engine.recordings.timeline import makespan, ran, seconds, work
+from graphopt.engine.recordings.whatif import simulate
 
 
 @dataclass(slots=True)

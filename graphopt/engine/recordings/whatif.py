@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from graphopt.engine.accesses import phases
-from graphopt.engine.clock import Clock
-from graphopt.engine.recording import LaneRecord, Recording, TaskRecord
-from graphopt.engine.timeline import makespan, seconds
+from graphopt.engine.recordings.accesses import phases
+from graphopt.engine.recordings.clock import Clock
+from graphopt.engine.recordings.recording import LaneRecord, Recording, TaskRecord
+from graphopt.engine.recordings.timeline import makespan, seconds
 
 Times = Literal["measured", "predicted"]
 

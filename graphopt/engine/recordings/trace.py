@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from graphopt.engine.accesses import home, modes, variable_name
-from graphopt.engine.recording import Recording, TaskRecord, write_json
-from graphopt.engine.timeline import Wait, beginning, blockers, ran, reason, tell, waits
+from graphopt.engine.recordings.accesses import home, modes, variable_name
+from graphopt.engine.recordings.recording import Recording, TaskRecord, write_json
+from graphopt.engine.recordings.timeline import Wait, beginning, blockers, ran, reason, tell, waits
 
 Event = dict[str, Any]
 ENGINE = 0  # the process that has the counters

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from graphopt.engine.accesses import Phase
-from graphopt.engine.recording import TaskRecord
+from graphopt.engine.recordings.accesses import Phase
+from graphopt.engine.recordings.recording import TaskRecord
 
 STRIDE = 1024  # completions between two moves of the window
 

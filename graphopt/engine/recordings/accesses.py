@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from graphopt.engine.recording import LaneRecord, Recording, TaskRecord
+from graphopt.engine.recordings.recording import LaneRecord, Recording, TaskRecord
 
 Mode = Literal["read", "accumulate", "overwrite", "mutate"]
 Hazard = Literal["RAW", "WAR", "WAW", "accumulate"]
