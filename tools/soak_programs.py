@@ -306,7 +306,7 @@ def small_program(engine: Engine) -> None:
     """A fresh program whose result is known. Raises SoakError."""
     x, y, log = engine.new_variable("x"), engine.new_variable("y"), list[int]()
     for k in range(20):
-        engine.push(lambda k=k: log.append(k), read=[y], mutate=[x])  # type: ignore[misc]  # k is bound
+        engine.push(lambda k=k: log.append(k), read=[y], mutate=[x])  # type: ignore[misc]  # a default
     engine.push(lambda: log.append(sum(log)), read=[x], mutate=[y])
     engine.wait(y, timeout=HANG / 2)
     if log != [*range(20), 190]:

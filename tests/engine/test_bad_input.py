@@ -81,7 +81,7 @@ def test_raced_double_deletion_frees_once(make: Make) -> None:
         def delete_all(who: int) -> None:
             for k, variable in enumerate(variables):
                 try:
-                    engine.delete(variable, lambda k=k: freed[k].append(who)).result(10)  # type: ignore[misc]  # k is bound
+                    engine.delete(variable, lambda k=k: freed[k].append(who)).result(10)  # type: ignore[misc]  # a default
                 except UseAfterDeleteError as error:
                     refused[k].append(error)
 

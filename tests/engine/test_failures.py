@@ -146,7 +146,7 @@ def test_exit_raised_by_a_task(engine: Engine, kind: type[BaseException]) -> Non
         engine.wait_all()
     with pytest.raises(TaskSkippedError):
         engine.push(nothing, read=[x]).result(10)
-    assert [engine.push(lambda k=k: k).result(10) for k in range(5)] == list(range(5))  # type: ignore[misc]  # k is bound
+    assert [engine.push(lambda k=k: k).result(10) for k in range(5)] == list(range(5))  # type: ignore[misc]  # a default
 
 
 class Lanes:
@@ -221,7 +221,7 @@ def test_accumulations_fail_alone(engine: Engine) -> None:
     """The others still run; the sum is poisoned until it is overwritten."""
     x, ran = engine.new_variable("x"), list[int]()
     for k in range(3):
-        engine.push(boom if k == 1 else lambda k=k: ran.append(k), accumulate=[x])  # type: ignore[misc]  # k is bound
+        engine.push(boom if k == 1 else lambda k=k: ran.append(k), accumulate=[x])  # type: ignore[misc]  # a default
     with pytest.raises(TaskFailedError, match="'boom'"):
         engine.wait(x)
     assert sorted(ran) == [0, 2]

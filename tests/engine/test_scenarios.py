@@ -161,7 +161,7 @@ def test_engine_dropped_without_stop(make: Make, workers: Callable[[], int]) -> 
     engine, ran = make(), list[int]()
     x = engine.new_variable()
     for k in range(20):
-        engine.push(lambda k=k: ran.append(k), mutate=[x])  # type: ignore[misc]  # k is bound
+        engine.push(lambda k=k: ran.append(k), mutate=[x])  # type: ignore[misc]  # a default
     del engine
     gc.collect()
     until(lambda: len(ran) == 20)
@@ -220,7 +220,7 @@ def drawn(make: Make) -> list[float]:
             found[k] = dice.random()
 
         for k in range(200):
-            engine.push(lambda k=k: draw(k), [cells[k % 8]], [generator], priority=k % 5)  # type: ignore[misc]  # k is bound
+            engine.push(lambda k=k: draw(k), [cells[k % 8]], [generator], priority=k % 5)  # type: ignore[misc]  # a default
             engine.push(lambda: sys.getswitchinterval(), mutate=[cells[k % 7]])
     return found
 
@@ -243,7 +243,7 @@ def test_allreduce_is_called_in_one_order_on_all_ranks() -> None:
             gradients: list[Variable] = [engine.new_variable(f"g{k}") for k in range(30)]
             for gradient in gradients:
                 seconds = dice.random() * 0.001
-                engine.push(lambda s=seconds: time.sleep(s), mutate=[gradient])  # type: ignore[misc]  # k is bound
+                engine.push(lambda s=seconds: time.sleep(s), mutate=[gradient])  # type: ignore[misc]  # a default
             for k, gradient in enumerate(gradients):
 
                 def reduce(k: int = k, rank: int = rank) -> None:

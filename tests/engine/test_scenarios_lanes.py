@@ -26,9 +26,9 @@ def test_priorities_on_one_worker() -> None:
         gate, order = threading.Event(), list[str]()
         engine.push(gate.wait)
         for name, priority in (("low", -1), ("a", 0), ("high", 5), ("b", 0), ("higher", 6)):
-            engine.push(lambda name=name: order.append(name), priority=priority)  # type: ignore[misc]  # k is bound
+            engine.push(lambda name=name: order.append(name), priority=priority)  # type: ignore[misc]  # a default
         for name in ("high2", "high3"):
-            engine.push(lambda name=name: order.append(name), priority=5)  # type: ignore[misc]  # k is bound
+            engine.push(lambda name=name: order.append(name), priority=5)  # type: ignore[misc]  # a default
         gate.set()
         engine.wait_all()
         assert order == ["higher", "high", "high2", "high3", "a", "b", "low"]
@@ -52,7 +52,7 @@ def test_cheap_tasks_run_in_order_too(make: Make) -> None:
     with make() as engine:
         x, order = engine.new_variable(), list[int]()
         for k in range(300):
-            engine.push(lambda k=k: order.append(k), mutate=[x], cheap=k % 3 != 0)  # type: ignore[misc]  # k is bound
+            engine.push(lambda k=k: order.append(k), mutate=[x], cheap=k % 3 != 0)  # type: ignore[misc]  # a default
         engine.wait(x)
         assert order == list(range(300))
         assert engine.push(lambda: 5, cheap=True).result(10) == 5
@@ -166,7 +166,7 @@ def test_task_that_pushes_is_never_held_up(make: Make) -> None:
 
         def outer() -> None:
             for k in range(100):
-                engine.push(lambda k=k: ran.append(k), mutate=[x])  # type: ignore[misc]  # k is bound
+                engine.push(lambda k=k: ran.append(k), mutate=[x])  # type: ignore[misc]  # a default
 
         engine.push(outer).wait(10)
         engine.wait_all()
@@ -226,7 +226,7 @@ def test_scope_waits_for_its_tasks(make: Make) -> None:
         ran: list[int] = []
         with engine.scope() as scope:
             for k in range(10):
-                engine.push(lambda k=k: ran.append(k), scope=scope)  # type: ignore[misc]  # k is bound
+                engine.push(lambda k=k: ran.append(k), scope=scope)  # type: ignore[misc]  # a default
         assert sorted(ran) == list(range(10)) and not scope.cancelled
 
 
@@ -323,7 +323,7 @@ def test_completion_while_the_engine_stops(make: Make) -> None:
         delete = partial(engine.delete, engine.new_variable())
         for _ in range(5):
             engine.push_async(kept.append)
-        until(lambda kept=kept: len(kept) == 5)  # type: ignore[misc]  # k is bound
+        until(lambda kept=kept: len(kept) == 5)  # type: ignore[misc]  # a default
 
         def complete(kept: list[Completion] = kept, delete: Callable[[], Task] = delete) -> None:
             try:

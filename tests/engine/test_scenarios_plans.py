@@ -61,7 +61,7 @@ def test_plans_beside_tasks_that_wait() -> None:
         def outer(k: int) -> None:
             engine.push_plan(Meeting(log, f"q{k}")).result()
 
-        tasks = [engine.push(lambda k=k: outer(k)) for k in range(30)]  # type: ignore[misc]  # k is bound
+        tasks = [engine.push(lambda k=k: outer(k)) for k in range(30)]  # type: ignore[misc]  # a default
         for task in tasks:
             task.result(20)
         assert len(log) == 60
