@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from graphopt.dims import Size
@@ -108,7 +108,11 @@ def dtype_of(kind: object) -> DType:
         return BY_LABEL[kind]
     import numpy as np
 
-    dtype = np.dtype(kind)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return _of_numpy(np.dtype(kind))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+@lru_cache(maxsize=256)  # NumPy works a dtype's name out anew each time
+def _of_numpy(dtype: np.dtype[Any]) -> DType:
     if dtype.kind in "OUST":
         return DType.STRING
     if dtype.name in BY_LABEL:
@@ -141,6 +145,11 @@ class TensorType:
     @property
     def rank(self) -> int | None:
         return None if self.shape is None else len(self.shape)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether all sizes are numbers."""
+        return self.shape is not None and all(type(size) is int for size in self.shape)
 
     def with_shape(self, shape: Iterable[Size | None] | None) -> TensorType:
         """The same dtype with another shape, and nothing known of the elements."""

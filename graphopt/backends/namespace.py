@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
 import numpy as np
 
+from graphopt.backends.conversion import converted, native
 from graphopt.types import DType, dtype_of
 
 if TYPE_CHECKING:
     from graphopt.body import Body
 
 Array = Any
+Index = tuple[Array, ...]
+States = tuple[Array, ...]
+Step = Callable[[Any, States], tuple[States, Array]]
 
-EXTENSION = 256
-"""The type numbers of dtypes that are not NumPy's own start here (NPY_USERDEF)."""
+COMBINED = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+"""What reduces several updates of one element of a scatter."""
 
 
 class NumpyNamespace:
@@ -52,7 +55,35 @@ class NumpyNamespace:
             return x
         if source is DType.STRING:
             return self.cast(_parse(x, dtype), dtype, saturate, round_mode)
-        return _converted(_native(x, source), dtype, saturate, round_mode)
+        ready = native(x, source)
+        if dtype is DType.STRING:
+            return np.asarray(ready.astype(np.str_).astype(object))
+        return converted(np, ready, dtype, saturate, round_mode)
+
+    def scatter(self, data: Array, at: Index, updates: Array, reduction: str = "none") -> Array:
+        """A copy of data with `updates` written at, or combined with what is at, an index.
+
+        `reduction` is none, add, mul, max or min. Of several updates of one element without a
+        reduction, the last is kept. Raises IndexError for an index that lies outside.
+        """
+        made = np.array(data)
+        if reduction == "none":
+            made[at] = updates
+        else:
+            COMBINED[reduction].at(made, at, updates)
+        return made
+
+    def scan(self, step: Step, states: States, count: int, backward: bool = False) -> States:
+        """Run `step(k, states)`, which returns the next states and an array to show, `count` times.
+
+        k counts from 0, or `backward` from count - 1 down. Returns the last states and behind them
+        what was shown, stacked by k; `count` is not 0.
+        """
+        shown: list[Array] = []
+        for k in reversed(range(count)) if backward else range(count):
+            states, item = step(k, states)
+            shown.append(item)
+        return (*states, np.stack(shown[::-1] if backward else shown))
 
     def call(self, body: Body, arguments: Sequence[Array]) -> tuple[Array, ...]:
         """The outputs of a body run on arguments."""
@@ -69,65 +100,6 @@ def _parse(texts: Array, dtype: DType) -> Array:
         except (OverflowError, ValueError):
             pass  # "18446744073709551615", "100.5", "1e3"
     return texts.astype(np.float64)
-
-
-def _native(x: Array, source: DType) -> Array:
-    """x as a dtype of NumPy's own; ml_dtypes cannot cast all of its dtypes to each other."""
-    if source.bits < 8 and source.is_integer:
-        return x.astype(np.int8)
-    return x.astype(np.float32) if x.dtype.num >= EXTENSION else x
-
-
-def _converted(x: Array, dtype: DType, saturate: bool, round_mode: str) -> Array:
-    """Numbers of a dtype of NumPy's own as another dtype."""
-    if dtype is DType.STRING:
-        return np.asarray(x.astype(np.str_).astype(object))
-    if dtype is DType.FLOAT8E8M0:
-        return _powers_of_two(x.astype(np.float32), saturate, round_mode).view(dtype.numpy)
-    if dtype.is_integer and x.dtype.kind == "f":
-        return _truncated(x, dtype)
-    if dtype.is_float and dtype.bits == 8:
-        x = x if x.dtype.kind == "f" else x.astype(np.float32)
-        if saturate:
-            info: Any = ml_dtypes.finfo
-            top = float(info(dtype.numpy).max)
-            x = np.clip(x, -top, top)
-    return x.astype(dtype.numpy)
-
-
-def _truncated(x: Array, dtype: DType) -> Array:
-    """Floats rounded toward zero; higher bits than those of `dtype` are discarded.
-
-    Of NaN and of what even 64 bits do not hold, the bits are those of the least integer. ONNX
-    leaves all this open; it is what x86 does, and does not depend on the position in the array.
-    """
-    wide = np.int32 if dtype is DType.INT32 else np.int64
-    low = float(np.iinfo(wide).min)
-    inside = (x > low) & (x < -low)
-    whole = np.where(inside, x, low).astype(wide)
-    if dtype is DType.UINT64:
-        above = (x >= -low) & (x < -2 * low)
-        return np.where(above, x, 0).astype(np.uint64) | np.where(above, 0, whole).astype(np.uint64)
-    return whole.astype(dtype.numpy)
-
-
-def _powers_of_two(x: Array, saturate: bool, round_mode: str) -> Array:
-    """The codes of float8_e8m0fnu that float32 numbers round to: the exponents; 255 is NaN."""
-    bits = x.view(np.uint32)
-    exponent, fraction = (bits >> 23) & 0xFF, bits & 0x7FFFFF
-    half = 0x400000
-    small = exponent == 0  # subnormal: 2**-127, the least number, has the fraction one half
-    if round_mode == "up":
-        more = fraction > np.where(small, half, 0)
-    elif round_mode == "nearest":
-        more = fraction >= np.where(small, half + half // 2, half)
-    else:
-        more = np.zeros_like(small)
-    if saturate:
-        code = np.minimum(exponent + more, 0xFE)
-    else:
-        code = np.where(small & (fraction < half), 0xFF, np.minimum(exponent + more, 0xFF))
-    return np.where(np.isnan(x), 0xFF, code).astype(np.uint8)
 
 
 NUMPY = NumpyNamespace()

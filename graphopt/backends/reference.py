@@ -6,7 +6,7 @@ before a kernel sees them, since NumPy gives other bits on strided views.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,3 +91,14 @@ def run_body(body: Body, arguments: Sequence[Array]) -> tuple[Array, ...]:
     nodes = list(walk(body.outputs))
     environment = {n: arguments[n.attrs["index"]] for n in nodes if n.op.name == "Bound"}
     return evaluate_all(nodes, body.outputs, environment)
+
+
+def lower(
+    graph: Graph, inputs: Sequence[Any], by_value: Mapping[int, Array], options: Any
+) -> Callable[..., tuple[Array, ...]]:
+    """A graph as a program of arrays, one for each input, of any shapes."""
+
+    def program(*arrays: Array) -> tuple[Array, ...]:
+        return run(graph, dict(zip(graph.input_names, arrays, strict=True)))
+
+    return program

@@ -17,7 +17,7 @@ from graphopt.structural import constant
 from graphopt.tensor import Tensor
 from graphopt.types import DType, Type
 
-REDUCTIONS = {"add": "add", "mul": "multiply", "max": "maximum", "min": "minimum"}
+REDUCTIONS = ("add", "mul", "max", "min")
 
 
 @op("Gather", facts=Facts(moves=True))
@@ -147,21 +147,6 @@ def _() -> list[Node]:
     ]
 
 
-def put(
-    xp: Xp, data: Array, at: tuple[Array, ...], updates: Array, reduction: str = "none"
-) -> Array:
-    """A copy of data with `updates` written at, or combined with what is at, an index.
-
-    Of several updates of one element without a reduction, the last is kept.
-    """
-    made = xp.array(data)
-    if reduction == "none":
-        made[at] = updates
-    else:
-        getattr(xp, REDUCTIONS[reduction]).at(made, at, updates)
-    return made
-
-
 def _check_updates(data: Node, updates: Node, reduction: str) -> DType:
     dtype = older_dtype(data, updates)
     if reduction != "none" and reduction not in REDUCTIONS:
@@ -185,7 +170,7 @@ def scatter_elements(
 
     With a reduction (add, mul, max, min) it is combined with what is there.
     """
-    return put(xp, data, _at(xp, indices, axis), updates, reduction)
+    return xp.scatter(data, _at(xp, indices, axis), updates, reduction)
 
 
 @scatter_elements.infer
@@ -230,7 +215,7 @@ def scatter_nd(
     With a reduction (add, mul, max, min) they are combined with what is there.
     """
     at = tuple(indices[..., k] for k in range(indices.shape[-1]))
-    return put(xp, data, at, updates, reduction)
+    return xp.scatter(data, at, updates, reduction)
 
 
 @scatter_nd.infer
@@ -284,7 +269,7 @@ def tensor_scatter(
         at[axis] = at[axis] + write_indices[at[0]]
     if mode == "circular":
         at[axis] = at[axis] % past_cache.shape[axis]
-    return put(xp, past_cache, tuple(at), update)
+    return xp.scatter(past_cache, tuple(at), update)
 
 
 @tensor_scatter.infer

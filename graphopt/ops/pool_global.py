@@ -19,7 +19,6 @@ from graphopt.ops.checks import (
 )
 from graphopt.ops.common import shape_known, tensor
 from graphopt.ops.examples import given
-from graphopt.ops.indexing import put
 from graphopt.ops.kernels import mean_over, wide
 from graphopt.ops.window import refusing, window
 from graphopt.structural import constant, graph_input
@@ -134,7 +133,7 @@ def max_unpool(
     if indices.shape != x.shape:
         raise ValueError(f"indices of shape {indices.shape} for x of shape {x.shape}")
     nothing = xp.zeros(prod(inner), x.dtype)
-    image = put(xp, nothing, (indices.reshape(-1),), x.reshape(-1)).reshape(inner)
+    image = xp.scatter(nothing, (indices.reshape(-1),), x.reshape(-1)).reshape(inner)
     if output_shape is None:
         return image
     wanted = tuple(map(int, output_shape))

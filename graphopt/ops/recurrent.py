@@ -58,23 +58,23 @@ def recur(
 
     Going back in time, a sequence starts at its own end: until there its state stays initial.
     """
-    times = range(inputs.shape[0])
-    shown: list[Array] = []
-    for time in reversed(times) if backward else times:
+
+    def advance(time: Any, states: States) -> tuple[States, Array]:
         new = step(inputs[time], states)
-        hidden = new[0]
-        if lens is not None:
-            alive = (time < lens)[:, None]
-            new = tuple(xp.where(alive, a, b) for a, b in zip(new, states, strict=True))
-            hidden = xp.where(alive, hidden, xp.zeros_like(hidden))
-        shown.append(hidden)
-        states = new
+        if lens is None:
+            return new, new[0]
+        alive = (time < lens)[:, None]
+        kept = tuple(xp.where(alive, a, b) for a, b in zip(new, states, strict=True))
+        return kept, xp.where(alive, kept[0], xp.zeros_like(kept[0]))
+
+    if inputs.shape[0]:
+        *lasts, shown = xp.scan(advance, states, inputs.shape[0], backward)
+        states = tuple(lasts)
+    else:
+        shown = xp.zeros((0, *states[0].shape), states[0].dtype)
     if lens is not None:
         states = tuple(xp.where(lens[:, None] > 0, s, xp.zeros_like(s)) for s in states)
-    if backward:
-        shown.reverse()
-    empty = xp.zeros((0, *states[0].shape), states[0].dtype)
-    return (xp.stack(shown) if shown else empty, *states)
+    return (shown, *states)
 
 
 def run_layer(

@@ -1,0 +1,109 @@
+"""The ops whose kernel XLA would run badly, and the kernels that they have here instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import reduce
+from math import prod
+from typing import Any
+
+from graphopt.backends.jax.library import jnp, lax
+from graphopt.ops import linalg
+from graphopt.ops.conv import add_bias, convolve, kernel_of
+from graphopt.ops.kernels import wide
+from graphopt.ops.window import Window, concrete, padded, taps, window
+
+Array = Any
+Ints = tuple[int, ...]
+
+MAX_TAPS = 64
+"""Of at most this many taps, a depthwise convolution is written as a sum, which XLA fuses."""
+MAX_SPLIT = 8
+"""At most this many groups of filters become convolutions of their own."""
+
+
+def conv(
+    xp: Any,
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    *,
+    auto_pad: str,
+    dilations: Ints | None,
+    group: int,
+    kernel_shape: Ints | None,
+    pads: Ints | None,
+    strides: Ints | None,
+) -> Array:
+    """Conv without gathered columns.
+
+    As XLA's own convolution, but for a product (one tap), a sum of taps (depthwise) and a few
+    groups of filters, which that is slow at: measured on CPUs, up to 6, 27 and 4 times.
+    """
+    dtype = x.dtype
+    x, w, bias = wide(xp, x, w, bias)
+    win = window(kernel_of(x, w, kernel_shape), strides, pads, dilations, auto_pad)
+    count = prod(w.shape[2:])
+    if count == 1:
+        made = convolve(xp, x, w, win, group)
+    elif w.shape[1] == 1 and group > 1 and count <= MAX_TAPS:
+        made = _depthwise(xp, x, w, win)
+    elif 1 < group <= MAX_SPLIT:
+        parts = zip(jnp.split(x, group, 1), jnp.split(w, group, 0), strict=True)
+        made = jnp.concatenate([_plain(part, filters, win) for part, filters in parts], 1)
+    else:
+        made = _plain(x, w, win, group)
+    return xp.asarray(add_bias(made, bias), dtype)
+
+
+def _plain(x: Array, w: Array, win: Window, group: int = 1) -> Array:
+    widths: list[tuple[int, int]] = []
+    for axis, size in enumerate(x.shape[2:]):
+        count, (begin, _) = concrete(win.count(axis, size)), win.padding(axis, size)
+        widths.append((begin, max(win.needed(axis, count) - begin - size, 0)))
+    return lax.conv_general_dilated(
+        x, w, win.strides, widths, rhs_dilation=win.dilations, feature_group_count=group
+    )
+
+
+def _depthwise(xp: Any, x: Array, w: Array, win: Window) -> Array:
+    """A convolution in which every group of filters sees one channel."""
+    room, counts = padded(xp, x, win, 0)
+    n, channels = x.shape[:2]
+    filters = w.reshape(channels, w.shape[0] // channels, -1)
+    behind = (1,) * len(counts)
+    terms = (
+        part[:, :, None] * filters[:, :, k].reshape(filters.shape[:2] + behind)
+        for k, part in enumerate(taps(room, win, counts))
+    )
+    return reduce(jnp.add, terms).reshape(n, w.shape[0], *counts)
+
+
+def gemm(
+    xp: Any, a: Array, b: Array, c: Array | None = None, *, transA: int, transB: int, **factors: Any
+) -> Array:
+    """Gemm; of one row and a transposed B, transposed: XLA would write B out, at up to 50 times."""
+    kernel = linalg.gemm.kernel
+    if not transB or a.shape[1 if transA else 0] != 1:
+        return kernel(xp, a, b, c, transA=transA, transB=transB, **factors)
+    if c is not None:
+        c = xp.transpose(xp.broadcast_to(c, (1, b.shape[0])))
+    return xp.transpose(kernel(xp, b, a, c, transA=0, transB=int(not transA), **factors))
+
+
+KERNELS: Mapping[tuple[str, str], Callable[..., Any]] = {
+    ("", "Conv"): conv,
+    ("", "Gemm"): gemm,
+}
+"""By domain and name of the op."""
+
+STATIC: Mapping[tuple[str, str], Ints] = {
+    ("", "Div"): (1,),
+    ("", "Gather"): (1,),
+    ("", "Mod"): (1,),
+    ("", "RoiAlign"): (1, 2),
+}
+"""Inputs that stay on the host if they are known there and small, beside the ops' host inputs.
+
+Divisors and indices are checked, regions may say how many samples there are.
+"""

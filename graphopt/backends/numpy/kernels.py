@@ -1,0 +1,90 @@
+"""What steps call that NumPy has no one function for. Results are written into `out`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from graphopt.backends.namespace import NUMPY
+
+Array = np.ndarray[Any, Any]
+
+
+def select(out: Array, condition: Array, x: Any, y: Any) -> None:
+    """x where a condition holds, else y."""
+    np.copyto(out, y, "unsafe")
+    np.copyto(out, x, "unsafe", where=condition)
+
+
+def pad(out: Array, inner: Array, borders: Sequence[Array], x: Array, fill: Any) -> None:
+    """x as the inner part of out, and one value around it."""
+    for border in borders:
+        border[...] = fill
+    np.copyto(inner, x)
+
+
+def take(out: Array, x: Array, indices: Array, axis: int) -> None:
+    """The items of x along an axis at indices, which may count from the end.
+
+    Raises IndexError for one that is out of range. (`np.take` with `out` copies everything once
+    more if it checks the indices itself.)
+    """
+    count = x.shape[axis]
+    if indices.size and not -count <= indices.min() <= indices.max() < count:
+        raise IndexError(f"an index is out of range for axis {axis} of size {count}")
+    x.take(indices, axis, out, "wrap")
+
+
+def combine(out: Array, ufunc: np.ufunc, at: tuple[Array, ...], updates: Array) -> None:
+    """Combine what is in out at an index with updates, one by one.
+
+    By one flat index: NumPy is several times faster at that. Raises IndexError.
+    """
+    parts: list[Array] = []
+    for index, count in zip(at, out.shape, strict=False):
+        if index.size and not -count <= index.min() <= index.max() < count:
+            raise IndexError(f"an index is out of range for an axis of size {count}")
+        parts.append(np.where(index < 0, index + count, index))
+    if len(parts) < out.ndim:
+        ufunc.at(out, tuple(parts), updates)
+        return
+    flat = np.zeros((), np.intp)
+    for index, stride in zip(parts, out.strides, strict=True):
+        flat = flat + index * (stride // out.itemsize)
+    ufunc.at(out.reshape(-1), flat.reshape(-1), np.broadcast_to(updates, flat.shape).reshape(-1))
+
+
+def choose(out: Array, mask: Array, x: Array, y: Array) -> None:
+    """x where the mask is all ones, y where it is zero; all are integers. x may be out."""
+    np.bitwise_xor(x, y, out)
+    np.bitwise_and(out, mask, out)
+    np.bitwise_xor(out, y, out)
+
+
+def divide_integers(out: Array, x: Array, y: Array) -> None:
+    """x / y rounded toward zero. Raises ZeroDivisionError."""
+    np.copyto(out, NUMPY.divide_integers(x, y))
+
+
+def owned(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a function returns, as arrays that share no memory with its arguments.
+
+    The memory of arguments in the arena is used again, so no result may be a view of it.
+    """
+    made: Any = func(*args, **kwargs)
+    if isinstance(made, tuple | list):
+        return tuple(apart(item, args) for item in cast("Sequence[Any]", made))
+    return apart(made, args)
+
+
+def apart(made: Any, arguments: Sequence[Any]) -> Array:
+    """A result as an array, copied if it may share memory with an argument."""
+    array = cast("Array", np.asarray(made))
+    for item in arguments:
+        if isinstance(item, tuple | list):
+            array = apart(array, cast("Sequence[Any]", item))
+        elif isinstance(item, np.ndarray) and np.may_share_memory(array, item):
+            return array.copy()
+    return array
