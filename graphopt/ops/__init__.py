@@ -47,6 +47,11 @@ FAMILIES = (
     "graphopt.ops.roi",
     "graphopt.ops.resize",
     "graphopt.ops.sampling",
+    "graphopt.ops.mathematics",
+    "graphopt.ops.complexes",
+    "graphopt.ops.division",
+    "graphopt.ops.factorizations",
+    "graphopt.ops.search",
 )
 
 

@@ -144,6 +144,7 @@ def unary(
     *,
     known: Combine | None = None,
     result: DType | None = None,
+    domain: str = "",
 ) -> Op:
     """A function of one variable that NumPy has as a ufunc."""
 
@@ -151,7 +152,8 @@ def unary(
         return getattr(xp, ufunc)(x)
 
     kernel.__doc__ = text
-    op = Op(name, kernel, facts=replace(facts, elementwise=True, total=True, ufunc=ufunc))
+    facts = replace(facts, elementwise=True, total=True, ufunc=ufunc)
+    op = Op(name, kernel, domain=domain, facts=facts)
     op.infer(unary_rule(dtypes, known, result))
     op.examples(lambda: unary_examples(op, dtypes))
     return op
@@ -166,6 +168,7 @@ def binary(
     *,
     known: Combine | None = None,
     result: DType | None = None,
+    domain: str = "",
 ) -> Op:
     """A function of two variables that NumPy has as a ufunc, and that cannot fail."""
 
@@ -173,7 +176,8 @@ def binary(
         return getattr(xp, ufunc)(x, y)
 
     kernel.__doc__ = text
-    op = Op(name, kernel, facts=replace(facts, elementwise=True, total=True, ufunc=ufunc))
+    facts = replace(facts, elementwise=True, total=True, ufunc=ufunc)
+    op = Op(name, kernel, domain=domain, facts=facts)
     op.infer(broadcast_rule(dtypes, known, result))
     op.examples(lambda: binary_examples(op, dtypes))
     return op
