@@ -15,9 +15,12 @@ TYPE_CHECKING = False  # typing's own would double what `import graphopt` costs
 
 if TYPE_CHECKING:
     from graphopt.api import load, optimize, save
+    from graphopt.backends.executable import compile
     from graphopt.check import check_equivalent
+    from graphopt.check_backends import compare_backends
     from graphopt.errors import GraphoptError
     from graphopt.from_functions import rewrite
+    from graphopt.frontends.trace import TensorSpec, constant, function
     from graphopt.graph import Graph
     from graphopt.ir import Node
     from graphopt.pipeline import Context, Pass
@@ -36,8 +39,13 @@ _HOMES = {
     "Rule": "graphopt.rewriting.rule",
     "Soundness": "graphopt.rewriting.rule",
     "Tensor": "graphopt.tensor",
+    "TensorSpec": "graphopt.frontends.trace",
     "TensorType": "graphopt.types",
     "check_equivalent": "graphopt.check",
+    "compare_backends": "graphopt.check_backends",
+    "compile": "graphopt.backends.executable",
+    "constant": "graphopt.frontends.trace",
+    "function": "graphopt.frontends.trace",
     "load": "graphopt.api",
     "optimize": "graphopt.api",
     "rewrite": "graphopt.from_functions",
@@ -56,8 +64,13 @@ __all__ = [
     "Rule",
     "Soundness",
     "Tensor",
+    "TensorSpec",
     "TensorType",
     "check_equivalent",
+    "compare_backends",
+    "compile",
+    "constant",
+    "function",
     "load",
     "optimize",
     "rewrite",
