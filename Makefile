@@ -56,6 +56,8 @@ bench: $(STAMP) ## measure optimizing and running times
 	$(PY) -m tools.bench
 	$(PY) -m tools.bench_engine
 	$(PY) -m tools.bench_engine_speedup --pin
+	$(PY) -m tools.bench_plans
+	$(PY) -m tools.latency
 
 fuzz: $(STAMP) ## run the generated-program tests at full size
 	GRAPHOPT_FULL=1 $(PY) -m pytest -n $(JOBS) -m fuzz

@@ -10,29 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from graphopt.graph import Graph, operations
 from graphopt.ir import Node
+from graphopt.svg import FADED, LINE, PLAIN, Colour, colour_of, cut, svg, table, text
 from graphopt.types import TensorType, TupleType
 
 MAX_NODES = 400
 _SWEEPS = 4
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 150, 38, 18, 34
-_LETTERS = 20
-_PLAIN, _OTHER = ("#dbeafe", "#3b6fb5"), ("#ede9fe", "#7455b8")
-_FAMILIES: dict[tuple[str, str], str] = {
-    ("#dcfce7", "#3a8f5c"): "Input Bound State",
-    ("#fee2e2", "#b84a4a"): "Conv ConvTranspose Gemm MatMul Einsum Attention LSTM GRU RNN",
-    (
-        "#fef3c7",
-        "#a9822c",
-    ): "Concat Expand Gather Pad Reshape Slice Split Squeeze Transpose Unsqueeze Shape",
-    ("#fae8ff", "#a04bb0"): "If Loop Scan Fused Call",
-}
-_COLOUR_OF = {name: colour for colour, names in _FAMILIES.items() for name in names.split()}
-_EDGE, _INK, _FADED = "#8a8a8a", "#1c1c1c", "#4b4b4b"
-"""Attributes and plain colours, not style sheets: what shows notebooks elsewhere strips those."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +28,7 @@ class _Box:
     title: str
     detail: str
     tip: str
-    colour: tuple[str, str]
+    colour: Colour
 
 
 def to_svg(graph: Graph, *, max_nodes: int = MAX_NODES) -> str:
@@ -67,7 +53,7 @@ def to_svg(graph: Graph, *, max_nodes: int = MAX_NODES) -> str:
                 name,
                 str(node.derived_type),
                 f"output {name} : {node.derived_type}",
-                _COLOUR_OF["Input"],
+                colour_of("Input"),
             )
         )
     return _drawn(boxes, edges)
@@ -83,10 +69,10 @@ def to_html(graph: Graph, *, max_nodes: int = MAX_NODES) -> str:
     ]
     shown = [node for node in graph.nodes if node.op.name not in ("Out", "Absent")]
     parts = [
-        f"<p><b>{_text(graph.name)}</b>: {len(graph)} operations</p>",
+        f"<p><b>{text(graph.name)}</b>: {len(graph)} operations</p>",
         to_svg(graph, max_nodes=max_nodes),
-        _table("Operations", ("op", "number"), _counts(graph)),
-        _table(
+        table("Operations", ("op", "number"), _counts(graph)),
+        table(
             "Inputs and outputs",
             ("", "name", "type"),
             [(kind, name, str(node.derived_type)) for kind, name, node in ports],
@@ -97,7 +83,7 @@ def to_html(graph: Graph, *, max_nodes: int = MAX_NODES) -> str:
             (repr(node.op), graph.tables.names.get(node, ""), str(node.derived_type))
             for node in shown
         ]
-        parts.append(_table("Nodes", ("op", "name", "type"), rows))
+        parts.append(table("Nodes", ("op", "name", "type"), rows))
     else:
         parts.append(f"<p>{len(shown)} nodes: too many to list</p>")
     return f'<div class="graphopt">{"".join(parts)}</div>'
@@ -123,8 +109,7 @@ def _node_box(node: Node, name: str) -> _Box:
         if isinstance(item.derived_type, TensorType)
     )
     tip = f"{node.op!r} {name}\n{node.derived_type}{attrs}{extra}"
-    colour = _COLOUR_OF.get(node.op.name, _OTHER if node.op.domain else _PLAIN)
-    return _Box(title, detail, tip, colour)
+    return _Box(title, detail, tip, colour_of(node.op.name, node.op.domain))
 
 
 def _layers(count: int, edges: Iterable[tuple[int, int]]) -> list[list[int]]:
@@ -171,7 +156,7 @@ def _drawn(boxes: Sequence[_Box], edges: Sequence[tuple[int, int]]) -> str:
             centre[box] = (left + k * (_WIDTH + _GAP_X), level * (_HEIGHT + _GAP_Y) + 12)
     lines = [_edge(centre[source], centre[target]) for source, target in edges]
     lines += [_rectangle(box, *centre[k]) for k, box in enumerate(boxes)]
-    return _svg(width, len(layers) * (_HEIGHT + _GAP_Y) + 12, lines)
+    return svg(width, len(layers) * (_HEIGHT + _GAP_Y) + 12, lines)
 
 
 def _edge(source: tuple[float, int], target: tuple[float, int]) -> str:
@@ -180,59 +165,34 @@ def _edge(source: tuple[float, int], target: tuple[float, int]) -> str:
     bend = (y1 + y2) / 2
     bow = _WIDTH * 0.8 if x1 == x2 and y2 - y1 > 2 * _GAP_Y else 0  # around what lies between
     curve = f"M{x1:g} {y1}C{x1 + bow:g} {bend:g} {x2 + bow:g} {bend:g} {x2:g} {y2}"
-    return f'<path fill="none" stroke="{_EDGE}" d="{curve}"/>'
+    return f'<path fill="none" stroke="{LINE}" d="{curve}"/>'
 
 
 def _rectangle(box: _Box, x: float, y: int) -> str:
     left, (fill, rim) = x - _WIDTH / 2, box.colour
     return (
-        f"<g><title>{_text(box.tip)}</title>"
+        f"<g><title>{text(box.tip)}</title>"
         f'<rect x="{left:g}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="5"'
         f' fill="{fill}" stroke="{rim}"/>'
-        f'<text x="{x:g}" y="{y + 16}">{_text(_cut(box.title))}</text>'
-        f'<text x="{x:g}" y="{y + 30}" font-size="10" fill="{_FADED}">'
-        f"{_text(_cut(box.detail))}</text></g>"
+        f'<text x="{x:g}" y="{y + 16}">{text(cut(box.title))}</text>'
+        f'<text x="{x:g}" y="{y + 30}" font-size="10" fill="{FADED}">'
+        f"{text(cut(box.detail))}</text></g>"
     )
 
 
 def _summary(graph: Graph, count: int) -> str:
     """What is drawn of a graph that is too large: how often each op occurs."""
     boxes = [
-        _Box(op, f"× {number}", f"{op}: {number}", _PLAIN) for op, number in _counts(graph)[:12]
+        _Box(op, f"× {number}", f"{op}: {number}", PLAIN) for op, number in _counts(graph)[:12]
     ]
     note = f"{count} nodes are too many to draw; the most frequent ops:"
-    lines = [f'<text x="{_WIDTH * 1.5:g}" y="16" fill="{_EDGE}">{escape(note)}</text>']
+    lines = [f'<text x="{_WIDTH * 1.5:g}" y="16" fill="{LINE}">{text(note)}</text>']
     for k, box in enumerate(boxes):
         x = _WIDTH / 2 + 10 + k % 3 * (_WIDTH + _GAP_X)
         lines.append(_rectangle(box, x, 30 + k // 3 * (_HEIGHT + 10)))
-    return _svg(3 * (_WIDTH + _GAP_X) + 20, 40 + -(-len(boxes) // 3) * (_HEIGHT + 10), lines)
+    return svg(3 * (_WIDTH + _GAP_X) + 20, 40 + -(-len(boxes) // 3) * (_HEIGHT + 10), lines)
 
 
 def _counts(graph: Graph) -> list[tuple[str, str]]:
     found = Counter(repr(node.op) for node in operations(graph.nodes))
     return [(name, str(number)) for name, number in found.most_common()]
-
-
-def _svg(width: float, height: float, lines: Iterable[str]) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}"'
-        f' viewBox="0 0 {width:g} {height:g}" role="img" font-family="system-ui, sans-serif"'
-        f' font-size="12" text-anchor="middle" fill="{_INK}">{"".join(lines)}</svg>'
-    )
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LETTERS else text[: _LETTERS - 1] + "…"
-
-
-def _text(text: str) -> str:
-    """Text as XML may hold it."""
-    return escape("".join(c if c.isprintable() or c == "\n" else "�" for c in text))
-
-
-def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return (
-        f"<details><summary>{escape(title)}</summary><table><tr>{head}</tr>{body}</table></details>"
-    )

@@ -168,12 +168,12 @@ def _pad(
 def _reflected(rec: Recorder, a: Ref, pairs: list[tuple[int, int]]) -> Ref:
     for axis, (begin, end) in enumerate(pairs):
         if max(begin, end) >= a.shape[axis]:
-            return rec.whole(np.pad, (a, pairs, "reflect"), {})
+            whole: Ref = rec.whole(np.pad, (a, pairs, "reflect"), {})
+            return whole
         before, last = (slice(None),) * axis, a.shape[axis] - 1
-        parts = [a[(*before, slice(begin, 0, -1))]] * (begin > 0) + [a]
-        parts += [a[(*before, slice(last - 1, last - 1 - end if last > end else None, -1))]] * (
-            end > 0
-        )
+        first = slice(begin, 0, -1)
+        behind = slice(last - 1, last - 1 - end if last > end else None, -1)
+        parts = [a[(*before, first)]] * (begin > 0) + [a] + [a[(*before, behind)]] * (end > 0)
         a = _concatenate(rec, parts, axis) if len(parts) > 1 else a
     return a
 

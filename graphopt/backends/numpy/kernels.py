@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -75,16 +75,22 @@ def owned(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """
     made: Any = func(*args, **kwargs)
     if isinstance(made, tuple | list):
-        return tuple(apart(item, args) for item in cast("Sequence[Any]", made))
+        several: list[Any] = [*made]
+        return tuple(apart(item, args) for item in several)
     return apart(made, args)
 
 
 def apart(made: Any, arguments: Sequence[Any]) -> Array:
     """A result as an array, copied if it may share memory with an argument."""
-    array = cast("Array", np.asarray(made))
+    array: Array = np.asarray(made)
     for item in arguments:
         if isinstance(item, tuple | list):
-            array = apart(array, cast("Sequence[Any]", item))
-        elif isinstance(item, np.ndarray) and np.may_share_memory(array, item):
+            parts: list[Any] = [*item]
+            array = apart(array, parts)
+        elif isinstance(item, np.ndarray) and _meet(array, item):
             return array.copy()
     return array
+
+
+def _meet(one: Array, other: Array) -> bool:
+    return np.may_share_memory(one, other)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -145,12 +145,11 @@ class Lowering:
             raise RecordingError("too many calls")
         return made
 
-    def _hidden(self, operand: Any) -> Any:
+    def _hidden(self, operand: Array | Ref | None) -> Any:
         """A known array of floats as a ref: NumPy asks refs, not arrays, how to index by refs."""
-        if not isinstance(operand, np.ndarray):
-            return operand
-        array = cast("Array", operand)
-        return self.recorder.constant(array) if array.ndim and array.dtype.kind == "f" else array
+        if isinstance(operand, np.ndarray) and operand.ndim and operand.dtype.kind == "f":
+            return self.recorder.constant(operand)
+        return operand
 
     def _ask(self, ref: Ref) -> None:
         """Ask for the content of the inputs that a ref follows from, if it may be asked for."""
@@ -198,7 +197,7 @@ class Lowering:
             made: Any = reference.evaluate(node, zeros)
         except GraphoptError:
             return None
-        several = cast("tuple[Any, ...]", made if isinstance(made, tuple) else (made,))
+        several: list[Array] = [*made] if isinstance(made, tuple) else [made]
         return [np.empty(item.shape, item.dtype) for item in several]
 
     def _unknown(self, ref: Ref) -> Ref:

@@ -21,6 +21,10 @@ class ProgramPlan:
     measured: Sequence[float | None]
     blas: int
 
+    def __len__(self) -> int:
+        """How many steps it has."""
+        return len(self.plan.graph.steps)
+
     @property
     def lanes(self) -> int:
         """On how many threads its steps run."""

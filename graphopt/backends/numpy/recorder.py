@@ -157,12 +157,12 @@ class Recorder(Block):
 
     def getitem(self, ref: Ref, index: Any) -> Any:
         """Record indexing: a view, or a gathering by arrays of integers."""
-        parts = cast("tuple[Any, ...]", index if isinstance(index, tuple) else (index,))
+        parts: list[Any] = [*index] if isinstance(index, tuple) else [index]
         for part in parts:
             if isinstance(part, Ref) and part.dtype.kind == "b":
                 raise DataDependentError("a mask")
         if any(isinstance(part, Ref | np.ndarray | list) for part in parts):
-            return self.whole(operator.getitem, (ref, index), {})
+            return self.whole(operator.getitem, (ref, tuple(parts)), {})
         if any(part is Ellipsis for part in parts):
             return self.view(ref, operator.getitem, index)
         found = self.view(ref, operator.getitem, (*parts, ...))
@@ -220,7 +220,7 @@ def _kind(item: Any) -> Any:
     return metas(item).dtype if isinstance(item, Ref) else np.asarray(item).dtype
 
 
-def number_of(item: Any, default: float | None, like: Ref) -> float | None:
+def number_of(item: Array | float | None, default: float | None, like: Ref) -> float | None:
     """A number, or an array of one of the same dtype, as a Python float; else None."""
     if item is None:
         return default
@@ -228,9 +228,8 @@ def number_of(item: Any, default: float | None, like: Ref) -> float | None:
         return float(item)
     if not isinstance(item, np.ndarray):
         return None
-    array = cast("Array", item)
-    fits = array.size == 1 and array.dtype == like.dtype and array.ndim <= like.ndim
-    return float(array.reshape(())) if fits else None
+    fits = item.size == 1 and item.dtype == like.dtype and item.ndim <= like.ndim
+    return float(item.reshape(())) if fits else None
 
 
 @lru_cache(maxsize=4096)
