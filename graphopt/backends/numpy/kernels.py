@@ -38,22 +38,28 @@ def take(out: Array, x: Array, indices: Array, axis: int) -> None:
 
 
 def combine(out: Array, ufunc: np.ufunc, at: tuple[Array, ...], updates: Array) -> None:
-    """Combine what is in out at an index with updates, one by one.
+    """Combine what is in out at an index with updates, one by one; sums of floats in double.
 
-    By one flat index: NumPy is several times faster at that. Raises IndexError.
+    By one flat index: NumPy is several times faster at that, and at counting. Raises IndexError.
     """
     parts: list[Array] = []
     for index, count in zip(at, out.shape, strict=False):
-        if index.size and not -count <= index.min() <= index.max() < count:
+        low = index.min(initial=0)
+        if not -count <= low <= index.max(initial=-1) < count:
             raise IndexError(f"an index is out of range for an axis of size {count}")
-        parts.append(np.where(index < 0, index + count, index))
+        parts.append(np.where(index < 0, index + count, index) if low < 0 else index)
     if len(parts) < out.ndim:
         ufunc.at(out, tuple(parts), updates)
         return
-    flat = np.zeros((), np.intp)
-    for index, stride in zip(parts, out.strides, strict=True):
+    flat = parts[0] if out.ndim == 1 else np.zeros((), np.intp)
+    for index, stride in zip(parts if out.ndim > 1 else (), out.strides, strict=False):
         flat = flat + index * (stride // out.itemsize)
-    ufunc.at(out.reshape(-1), flat.reshape(-1), np.broadcast_to(updates, flat.shape).reshape(-1))
+    flat, values = flat.reshape(-1), np.broadcast_to(updates, flat.shape).reshape(-1)
+    if ufunc is np.add and out.dtype in (np.float32, np.float64):
+        whole = out.reshape(-1)
+        np.add(whole, np.bincount(flat, values, whole.size), whole, casting="same_kind")
+    else:
+        ufunc.at(out.reshape(-1), flat, values)
 
 
 def choose(out: Array, mask: Array, x: Array, y: Array) -> None:
@@ -87,7 +93,7 @@ def apart(made: Any, arguments: Sequence[Any]) -> Array:
         if isinstance(item, tuple | list):
             parts: list[Any] = [*item]
             array = apart(array, parts)
-        elif isinstance(item, np.ndarray) and _meet(array, item):
+        elif isinstance(item, np.ndarray) and _meet(array, item):  # pyright: ignore[reportUnknownArgumentType]
             return array.copy()
     return array
 
