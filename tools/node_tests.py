@@ -31,6 +31,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+import graphopt
 from graphopt.backends import reference
 from graphopt.errors import GraphoptError
 from graphopt.frontends.onnx import from_proto
@@ -223,6 +224,15 @@ def run_reference(model: onnx.ModelProto, feeds: Mapping[str, Any]) -> Sequence[
     return reference.run(from_proto(model), feeds)
 
 
+def run_numpy(model: onnx.ModelProto, feeds: Mapping[str, Any]) -> Sequence[Any]:
+    """The outputs of a model, by the numpy backend."""
+    return graphopt.compile(from_proto(model), "numpy")(**feeds)
+
+
+RUNS: dict[str, Run] = {"reference": run_reference, "numpy": run_numpy}
+"""The backends that must pass."""
+
+
 def check(test: NodeTest, run: Run = run_reference) -> None:
     """Run a test. Raises AssertionError when an output differs, and what `run` raises."""
     for inputs, wanted in test.data():
@@ -309,6 +319,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("opsets", nargs="*", type=int, metavar="OPSET", help="7 to the newest")
     parser.add_argument("--all", action="store_true", help="all opsets")
     parser.add_argument("--untaken", action="store_true", help="name operators that are missing")
+    parser.add_argument("--backend", choices=RUNS, default="reference")
     options = parser.parse_args(arguments)
     known = [*RELEASES, OPSET]
     opsets: list[int] = known if options.all else options.opsets or [OPSET]
@@ -319,7 +330,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for opset in opsets:
         version = RELEASES[opset].version if opset in RELEASES else onnx.__version__
         try:
-            made = report(opset)
+            made = report(opset, RUNS[options.backend])
         except (models.FetchError, OSError) as error:
             print(f"node_tests: {error}", file=sys.stderr)
             return 3

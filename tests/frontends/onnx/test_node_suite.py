@@ -15,8 +15,9 @@ FULL = os.environ.get("GRAPHOPT_FULL") == "1"
 
 @pytest.mark.conformance
 @pytest.mark.skipif(onnx.defs.onnx_opset_version() != OPSET, reason="another release's tests")
-def test_all_tests_of_the_installed_release() -> None:
-    made = node_tests.report(OPSET)
+@pytest.mark.parametrize("backend", node_tests.RUNS)
+def test_all_tests_of_the_installed_release(backend: str) -> None:
+    made = node_tests.report(OPSET, node_tests.RUNS[backend])
     assert made.passed > 1000
     assert node_tests.unexpected(OPSET, made) == {}
 
