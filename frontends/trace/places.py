@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -97,14 +97,28 @@ class Place(NamedTuple):
 
 
 def short(file: str) -> str:
-    """A file's path as a message shows it: from the working directory where it lies under it."""
+    """A file's path as a message shows it: from the working directory where it lies under it.
+
+    A notebook's cell is shown as users know it, In[5].
+    """
     if file.startswith("<"):
         return file
+    if (cell := _cell(file)) is not None:
+        return cell
     try:
         path = os.path.relpath(file)
     except ValueError:  # another drive
         return file
     return file if path.startswith("..") else path
+
+
+def _cell(file: str) -> str | None:
+    """The name of the notebook's cell that IPython has compiled as a file, if it has."""
+    ipython = sys.modules.get("IPython")
+    shell: Any = None if ipython is None else ipython.get_ipython()
+    name = getattr(getattr(shell, "compile", None), "format_code_name", None)
+    found: tuple[str, str] | None = None if name is None else name(file)
+    return None if found is None else found[1]
 
 
 def user_place() -> Place:
