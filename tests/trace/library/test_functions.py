@@ -62,8 +62,11 @@ def test_every_function_has_calls() -> None:
 
 
 def test_every_function_of_numpy_is_told() -> None:
-    """The table and the list of what is not supported have all that NumPy lets others override."""
-    skipped = ("recfunctions", "scimath")
+    """The table and the list of what is not supported have all that NumPy lets others override.
+
+    Left out are the functions of strings, which are there once somebody imports them.
+    """
+    skipped = ("recfunctions", "scimath", "strings", "char")
     names: set[str] = set()
     for function in overrides.get_overridable_numpy_array_functions():
         module = function.__module__.removeprefix("numpy").removeprefix(".")
