@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphopt.backends.provenance import described
 from graphopt.body import Body
 from graphopt.errors import GraphoptError, UnsupportedError
 from graphopt.frontends.onnx.call import Call, items_of
+from graphopt.frontends.onnx.forms import without_form
 from graphopt.frontends.onnx.names import Names
 from graphopt.frontends.onnx.opaque import own_attributes
 from graphopt.frontends.onnx.opsets import CannotLower, lower
@@ -235,7 +237,9 @@ class Exporter:
 
     def _called(self, node: Node) -> str:
         record = self.names.record_of(node)
-        return f"{record.op_type} {record.name!r}" if record and record.name else node.label
+        if record and record.name:
+            return f"{record.op_type} {record.name!r}"
+        return described(self.graph, node)
 
     def _check_types(
         self, node: Node, call: Call, count: int, values: Sequence[Node], record: Record | None
@@ -276,7 +280,7 @@ class Exporter:
         """Write the body of a fused node in its place."""
         bodies = [body for _, body in node.bodies]
         if len(bodies) != 1 or len(bodies[0].params) != len(node.inputs):
-            raise UnsupportedError(f"{node.op!r} has no form in ONNX")
+            raise UnsupportedError(without_form(node.op))
         inner = _Frame(frame, records=frame.records, inline=True)
         for k, (item, kind) in enumerate(zip(node.inputs, bodies[0].params, strict=True)):
             inner.names[bound(k, kind)] = self._operand(frame, item)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from graphopt.errors import UnsupportedError
 from graphopt.frontends.onnx.export import Exporter
+from graphopt.frontends.onnx.forms import expressed
 from graphopt.frontends.onnx.schemas import ir_of_opset, own_opset
 from graphopt.graph import Graph
 from graphopt.records import ModelInfo, Region
@@ -14,10 +15,12 @@ from graphopt.records import ModelInfo, Region
 def exported(graph: Graph, opset: int | None = None) -> tuple[Region, ModelInfo, str]:
     """(region, what the file says beside it, which node raised its opset) of a changed graph.
 
-    The opset is the file's own, raised as far as the nodes need; `opset` forces it. Raises
-    UnsupportedError when a node has no form there.
+    The opset is the file's own, raised as far as the nodes need; `opset` forces it. Ops that ONNX
+    lacks are written by others where they have a form. Raises UnsupportedError when a node has no
+    form there.
     """
     info = graph.tables.info or ModelInfo()
+    graph = expressed(graph)
     original = own_opset(graph.tables.info)
     exporter = Exporter(graph, opset or original)
     region, reason = exporter.region(), ""
@@ -28,7 +31,8 @@ def exported(graph: Graph, opset: int | None = None) -> tuple[Region, ModelInfo,
         exporter = Exporter(graph, exporter.needed)
         region = exporter.region()
     opsets = dict(info.opsets)
-    if exporter.version != opsets.get("") and ("" in opsets or "" in exporter.domains):
+    used = "" in opsets or "" in exporter.domains or not opsets
+    if used and exporter.version != opsets.get(""):
         opsets[""] = exporter.version
     ir_version = max(info.ir_version, exporter.ir_version)
     if exporter.version > original:

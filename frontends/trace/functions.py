@@ -8,6 +8,7 @@ code of a call that finds the kept one.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -251,12 +252,19 @@ class Function:
     def to_onnx(self, path: str | PathLike[str], *args: Any, **kwargs: Any) -> None:
         """Write the optimized graph for these arguments or TensorSpecs as an ONNX model.
 
-        Arrays from outside are written as they are now. Raises as `graphopt.save` does.
+        Its inputs are called as the parameters, its outputs `output` and by their places in it
+        (`output.0`), or by the keys of the dict that is returned; the new content of an argument
+        that the function writes to is an output `x.after`. Sizes that a TensorSpec names stand in
+        the model by their names, arrays from outside as initializers with what they hold now.
+        What is returned beside arrays and numbers is left out. Raises UnsupportedError, with the
+        line, for what has no form in ONNX, and what `graphopt.save` raises.
         """
         from graphopt.api import save
+        from graphopt.frontends.trace.portable import portable
 
-        closed = self.lower(*args, **kwargs).traced.closed_graph()
-        save(optimize(closed, "O2", math=self.options.math), path)
+        traced = self.lower(*args, **kwargs).traced
+        doc = inspect.getdoc(self.python) or ""
+        save(portable(traced, math=self.options.math, doc=doc), path)
 
     def kept(self) -> tuple[list[Pattern], list[list[Traced]]]:
         """The kinds of calls that have code of their own, and the traces by their signature."""
