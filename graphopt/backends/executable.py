@@ -191,16 +191,20 @@ class Executable:
         if any(isinstance(arrays[k], Spec) for k in self.by_value):
             raise NeedsValues(self.by_value)
         key = self._key(arrays)
-        program = self._programs.get(key)
+        program = self._programs.get(_for_any(key))
         if program is None:
             known = {k: np.array(arrays[k]) for k in self.by_value}
             with np.errstate(all="ignore"):
                 program = self._lower(self.graph, arrays, known, self.options)
-            while len(self._programs) >= MAX_PROGRAMS:
-                del self._programs[next(iter(self._programs))]
-            self._programs[key] = program
+            self._keep(_for_any(key), program)
+        self._keep(key, program)
         self._latest = program
         return program
+
+    def _keep(self, key: Key, program: Program) -> None:
+        if key not in self._programs and len(self._programs) >= MAX_PROGRAMS:
+            del self._programs[next(iter(self._programs))]
+        self._programs[key] = program
 
     def _canonical(self, array: Array | Spec) -> Array | Spec:
         if isinstance(array, Spec):
@@ -234,6 +238,11 @@ def _kind(array: Any) -> Key:
     if isinstance(array, Spec):
         return (np.ndarray, array.shape, array.dtype)
     return (array.__class__, getattr(array, "shape", None), getattr(array, "dtype", None))
+
+
+def _for_any(key: Key) -> Key:
+    """The key of a program for NumPy's arrays, which is the same for the backend's own."""
+    return tuple((np.ndarray, *item[1:]) if isinstance(item, tuple) else item for item in key)
 
 
 def _like(array: Array | Spec) -> Array:

@@ -1,4 +1,4 @@
-"""The ops whose kernel XLA would run badly, and the kernels that they have here instead."""
+"""The ops whose kernel XLA would run badly, or need less for, and their kernels here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 from graphopt.backends.jax.library import jnp, lax
 from graphopt.ops import linalg
 from graphopt.ops.conv import add_bias, convolve, kernel_of
-from graphopt.ops.kernels import wide
+from graphopt.ops.kernels import single, wide
+from graphopt.ops.mathematics import HERE
 from graphopt.ops.window import Window, concrete, padded, taps, window
 
 Array = Any
@@ -91,9 +92,32 @@ def gemm(
     return xp.transpose(kernel(xp, b, a, c, transA=0, transB=int(not transA), **factors))
 
 
+def extreme(ufunc: str) -> Callable[..., Array]:
+    """Max or Min: XLA's, unlike NumPy's, order -0 below 0 themselves."""
+
+    def kernel(xp: Any, x: Array, *more: Array) -> Array:
+        return xp.asarray(reduce(getattr(xp, ufunc), more, x), x.dtype)
+
+    return kernel
+
+
+def sigmoid(xp: Any, x: Array) -> Array:
+    """Sigmoid: XLA's, which does not overflow."""
+    return xp.asarray(lax.logistic(single(xp, x)), x.dtype)
+
+
+def complex_of(xp: Any, x: Array, y: Array) -> Array:
+    """ComplexOf; a view, which JAX makes of x + y * 1j, would be NaN where a part is infinite."""
+    return lax.complex(*xp.broadcast_arrays(x, y))
+
+
 KERNELS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("", "Conv"): conv,
     ("", "Gemm"): gemm,
+    ("", "Max"): extreme("maximum"),
+    ("", "Min"): extreme("minimum"),
+    ("", "Sigmoid"): sigmoid,
+    (HERE, "ComplexOf"): complex_of,
 }
 """By domain and name of the op."""
 

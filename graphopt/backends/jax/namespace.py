@@ -119,6 +119,14 @@ def _integer_power(x: Array, y: Array) -> Array:
     return start[0]
 
 
+def _complex_power(x: Array, y: Array) -> Array:
+    """x to the power of y; JAX's own is NaN where x is 0, and for most infinities."""
+    log = jnp.log(x)
+    exponent = jnp.real(y) * jnp.real(log) - jnp.imag(y) * jnp.imag(log)
+    made = jnp.where(exponent == -np.inf, 0, jnp.power(x, y))
+    return jnp.where(y == 0, 1, made)
+
+
 class JaxNamespace(Module):
     """JAX's functions, and the few that differ from NumPy's; see `NumpyNamespace`."""
 
@@ -141,10 +149,23 @@ class JaxNamespace(Module):
             return np.take(x, indices, axis)
         size = x.shape[axis]
         if on_device(indices):
+            if indices.dtype.kind == "i":
+                indices = jnp.where(indices < 0, indices + size, indices)
             return jnp.take(x, indices, axis, mode="clip" if size else None)
         if np.any((indices < -size) | (indices >= size)):
             raise IndexError(f"an index is out of bounds for axis {axis} of size {size}")
+        if indices.shape == (1,):  # less for XLA than a gather
+            at = int(indices[0]) % size
+            return lax.slice_in_dim(x, at, at + 1, axis=axis)
         return jnp.take(x, np.where(indices < 0, indices + size, indices), axis, mode="clip")
+
+    def matmul(self, x: Array, y: Array) -> Array:
+        """The products of matrices; JAX's own takes long to find out that these fit as they are."""
+        batch = tuple(range(x.ndim - 2))
+        fit = on_device(x) and on_device(y) and x.ndim == y.ndim >= 2 and x.dtype == y.dtype
+        if not fit or x.shape[:-2] != y.shape[:-2] or x.dtype.kind == "b":
+            return either(np.matmul, jnp.matmul)(x, y)
+        return lax.dot_general(x, y, (((x.ndim - 1,), (y.ndim - 2,)), (batch, batch)))
 
     def max(self, x: Array, **options: Any) -> Array:
         """The greatest element over axes; `initial` may be any number of the dtype of x."""
@@ -158,9 +179,10 @@ class JaxNamespace(Module):
         """x to the power of y; JAX's own looks at six bits of an integer y only."""
         if not on_device((x, y)):
             return np.power(x, y)
-        if np.result_type(x, y).kind not in "iu":
-            return jnp.power(x, y)
-        return _integer_power(x, y)
+        kind = np.result_type(x, y).kind
+        if kind in "iu":
+            return _integer_power(x, y)
+        return jnp.power(x, y) if kind != "c" else _complex_power(x, y)
 
     def sign(self, x: Array) -> Array:
         """-1, 0 or 1; 0 of -0."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from graphopt.backends.jax.library import jax
 from graphopt.backends.jax.scope import wide as wide_numbers
 
 Array = Any
@@ -21,18 +21,18 @@ class JaxProgram:
     that it takes 64-bit numbers. `weight_bytes` is what its large constants take on the device.
     """
 
-    __slots__ = ("_arguments", "_executable", "_taken", "_wide", "weight_bytes")
+    __slots__ = ("_run", "_taken", "_wide", "compiled", "weight_bytes")
 
     def __init__(
         self,
-        executable: Callable[..., Any],
+        compiled: Callable[..., Any],
         arguments: tuple[Array, ...],
         taken: Sequence[int],
         count: int,
         wide: bool,
     ) -> None:
-        self._executable = executable
-        self._arguments = arguments
+        self.compiled = compiled
+        self._run = partial(_direct(compiled), *arguments)
         self._taken = None if len(taken) == count else tuple(taken)
         self._wide = wide
         self.weight_bytes: int = sum(array.nbytes for array in arguments)
@@ -40,12 +40,20 @@ class JaxProgram:
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
         taken = self._taken
         given = arrays if taken is None else [arrays[k] for k in taken]
-        if self._wide:
+        kinds = {*map(type, arrays)}
+        from_host = np.ndarray in kinds
+        if self._wide and from_host:  # JAX would make them narrow
             with wide_numbers():
-                made = self._executable(*self._arguments, *given)
+                made = self._run(*given)
         else:
-            made = self._executable(*self._arguments, *given)
-        for array in arrays:
-            if type(array) is not np.ndarray and isinstance(array, jax.Array):
-                return tuple(made)
-        return tuple(map(np.asarray, made))
+            made = self._run(*given)
+        return made if len(kinds) > from_host else tuple(map(np.asarray, made))
+
+
+def _direct(compiled: Callable[..., Any]) -> Callable[..., Any]:
+    """What a compiled function of JAX's calls, without the Python around it where that is known."""
+    try:
+        inner: Any = compiled
+        return inner._executable.create_cpp_call(inner._params) or compiled
+    except (AttributeError, TypeError):
+        return compiled

@@ -67,10 +67,10 @@ class Subject:
         """A node's label and where it comes from, for messages."""
         return described(self.graph, node)
 
-    def is_small(self, position: int) -> bool:
-        """Whether programs may be made for the values of an input."""
+    def is_small(self, position: int, kinds: str) -> bool:
+        """Whether programs may be made for the values of an input: of few, of some dtypes."""
         spec = self.specs[position]
-        return spec.dtype.kind in "iub" and prod(spec.shape) <= SMALL
+        return spec.dtype.kind in kinds and prod(spec.shape) <= SMALL
 
 
 class Trace:
@@ -151,12 +151,14 @@ class Trace:
     def ask(self, node: Node, operands: Sequence[Array]) -> Any:
         """Ask for the values of the inputs on whose content `node` depends; never returns.
 
-        Raises NeedsValues when they are small integers, UnsupportedError when they are not.
+        Raises NeedsValues when they are small integers (or floats, where an op is meant to be told
+        by them what to do, like Resize by its scales), UnsupportedError when they are not.
         """
         device = [k for k, operand in enumerate(operands) if on_device(operand)]
         shaping = [k for k in device if k in node.op.facts.host_inputs]
         found = self._joined([node.inputs[k] for k in shaping or device])
-        if found and all(map(self.subject.is_small, found)):
+        kinds = "iubf" if shaping and node.op.key != ("", "If") else "iub"
+        if found and all(self.subject.is_small(position, kinds) for position in found):
             raise NeedsValues(found)
         names = ", ".join(repr(self.subject.graph.input_names[k]) for k in sorted(found))
         raise UnsupportedError(

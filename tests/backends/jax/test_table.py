@@ -22,6 +22,7 @@ BY_CONTENT = {
 
 LOOSE = {
     "BitCast": (1, "XLA takes subnormal parts of complex numbers for 0"),
+    "ComplexPow": (128, "what the logarithm is off by grows with the power"),
     "Div": (1, "XLA multiplies by the reciprocal of what is broadcast"),
     "FloorDivide": (1, "XLA multiplies by the reciprocal of what is broadcast"),
 }
