@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from threading import RLock
 from typing import Any, Protocol
@@ -35,6 +35,10 @@ BACKENDS = {
 MAX_PROGRAMS = 32
 """How many programs an executable keeps; the one that was made first goes first."""
 
+MAX_CONTENTS = 16
+"""For how many contents of inputs programs are made before backends must do without, if they can:
+what changes at every call, like a position, is no option that a program should be made for."""
+
 
 class NeedsValues(Exception):  # noqa: N818 - no failure: what a backend asks for
     """A program depends on what these inputs contain, by their positions."""
@@ -46,10 +50,14 @@ class NeedsValues(Exception):  # noqa: N818 - no failure: what a backend asks fo
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a graph is compiled: on how many threads, and which inputs' memory may be reused."""
+    """How a graph is compiled: on how many threads, and which inputs' memory may be reused.
+
+    `ask` says whether a program may be made for what inputs contain where it could do without.
+    """
 
     threads: int = 1
     donate: frozenset[str] = frozenset()
+    ask: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,7 @@ class Executable:
         self._count = len(graph.inputs)
         self._programs: dict[Key, Program] = {}
         self._latest: Program | None = None
+        self._contents = 0
         self._making = RLock()
         if (specs := _static_inputs(graph)) is not None:
             self._compile_ahead(specs)
@@ -194,6 +203,12 @@ class Executable:
         program = self._programs.get(_for_any(key))
         if program is None:
             known = {k: np.array(arrays[k]) for k in self.by_value}
+            self._contents += bool(known)
+            if self._contents > MAX_CONTENTS and self.options.ask:
+                self.options = replace(self.options, ask=False)
+                self.by_value = frozenset()
+                self._programs.clear()
+                return self._made(arrays)
             with np.errstate(all="ignore"):
                 program = self._lower(self.graph, arrays, known, self.options)
             self._keep(_for_any(key), program)

@@ -15,7 +15,7 @@ import pytest
 import graphopt
 from graphopt.backends import executable
 from graphopt.backends import numpy as backend
-from graphopt.backends.executable import Executable, Options, Program, Spec
+from graphopt.backends.executable import MAX_CONTENTS, Executable, Options, Program, Spec
 from graphopt.body import Body
 from graphopt.errors import ExecutionError, GraphoptError, UnsupportedError, UsageError
 from graphopt.graph import Graph
@@ -284,6 +284,17 @@ def test_bounds_by_two_inputs_one_of_them_derived() -> None:
         (made,) = run(x, np.array([low]), np.array([high]))
         np.testing.assert_array_equal(made, -x[low : high + 1])
     assert run.by_value == {1, 2}
+
+
+def test_what_changes_at_every_call_is_not_asked_for_ever(lowered: Counter) -> None:
+    start = graph_input("start", tensor("int64", 1))
+    made = graph(neg(slice_(X, start, constant([99], DType.INT64))), inputs=(X, start))
+    run = executable_of(made, lowered)
+    x = np.arange(180, dtype=F32).reshape(60, 3)
+    for low in range(50):
+        np.testing.assert_array_equal(run(x, np.array([low]))[0], -x[low:])
+    assert run.by_value == frozenset()
+    assert lowered.count == MAX_CONTENTS + 2  # once to find out, and once to do without
 
 
 # Failures.

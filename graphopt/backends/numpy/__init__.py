@@ -24,6 +24,6 @@ def lower(
     graph: Graph, inputs: Sequence[Any], by_value: Mapping[int, Any], options: Options
 ) -> NumpyProgram:
     """A graph as a program for inputs of these shapes and dtypes."""
-    lowering = Lowering()
+    lowering = Lowering(ask=options.ask)
     results = lowering.graph(graph, inputs, by_value)
     return NumpyProgram(graph, finish(lowering.recorder, results), options)

@@ -45,9 +45,13 @@ MAX_VALUES = 64
 
 
 class Lowering:
-    """The recording of a graph for inputs of certain shapes."""
+    """The recording of a graph for inputs of certain shapes.
 
-    def __init__(self) -> None:
+    With `ask`, it raises NeedsValues where knowing what inputs contain would tell more.
+    """
+
+    def __init__(self, *, ask: bool = True) -> None:
+        self._may_ask = ask
         self.recorder = Recorder()
         self.namespace = RecordingNamespace(self.recorder, self.body)
         self._environment: dict[Node, Any] = {}
@@ -84,9 +88,10 @@ class Lowering:
         """Record a body's nodes in place of its call."""
         nodes = list(walk(body.outputs))
         environment = {n: arguments[n.attrs["index"]] for n in nodes if n.op.name == "Bound"}
-        owner = self.recorder.node
+        owner, sizes = self.recorder.node, self._sizes
+        self._sizes = {}  # a name stands for another size in a body
         made = self._nodes(nodes, body.outputs, environment)
-        self.recorder.node = owner
+        self.recorder.node, self._sizes = owner, sizes
         return tuple(made)
 
     def _nodes(
@@ -156,7 +161,7 @@ class Lowering:
         asked = [
             each for each in self.recorder.inputs if ref.buffer.sources >> each.buffer.input & 1
         ]
-        if asked and all(
+        if self._may_ask and asked and all(
             each.is_known and each.dtype.kind in "iub" and each.size <= MAX_VALUES for each in asked
         ):
             raise NeedsValues(each.buffer.input for each in asked)
