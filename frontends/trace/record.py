@@ -38,6 +38,8 @@ DEEP = 20
 """How many of NumPy's own functions may be traced inside each other."""
 SIMPLE = (int, float, bool, complex, str, type(None))
 PLAIN_ERRORS = (TypeError, ValueError, ArithmeticError, LookupError)
+BOTH = ("real", "imag")
+"""Ufuncs from NumPy 2.5 on, before that functions like any other."""
 IGNORED = ("order", "subok", "like", "device")
 """Arguments that say nothing about the values."""
 
@@ -49,6 +51,8 @@ class Recorder(Trace):
 
     def ufunc(self, ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: Any) -> Any:
         """A ufunc or one of its methods on operands of which some are traced."""
+        if ufunc.__name__ in BOTH:
+            return self.function(ufunc, inputs, kwargs)
         if not kwargs and method == "__call__":
             return self._plain(ufunc, inputs)
         options = {key: value for key, value in kwargs.items() if key not in IGNORED}

@@ -281,6 +281,25 @@ def test_convolutions_of_every_form(groups: int, filters: int, sizes: tuple[int,
     check(graph((x, w), node), [normal(2, 12, 13, 14), normal(filters, 12 // groups, *sizes)])
 
 
+@pytest.mark.parametrize(("groups", "filters"), [(1, 6), (2, 6), (12, 12), (12, 24)])
+@pytest.mark.parametrize("sizes", [(9,), (3, 1), (9, 9), (1, 2, 3)])
+def test_convolutions_with_known_filters(groups: int, filters: int, sizes: tuple[int, ...]) -> None:
+    """They may be stored in an order of their own, but are the same to all that take them."""
+    shape, content = (2, 12, *(9 for _ in sizes)), normal(filters, 12 // groups, *sizes)
+    x, w = given("x", *shape), constant(content)
+    check(
+        graph((x, Y), conv(x, w, group=groups), w, mul(w, gather(Y, constant(0)))),
+        [normal(*shape), normal(3)],
+    )
+
+
+def test_known_filters_are_not_turned_in_the_program() -> None:
+    x, w = given("x", 2, 12, 13, 14), constant(normal(24, 12, 3, 3))
+    text: str = check(graph((x,), conv(x, w)), [normal(2, 12, 13, 14)]).compiled.as_text()
+    assert "f32[3,3,12,24]{3,2,1,0} parameter(0)" in text
+    assert "[24,12,3,3]" not in text
+
+
 def test_writing_at_positions() -> None:
     at = given("at", 2, 1, dtype="int64")
     made = graph((X, at, given("u", 2, 3)), scatter_nd(X, at, given("u", 2, 3), reduction="add"))

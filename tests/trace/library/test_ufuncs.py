@@ -52,6 +52,7 @@ def elements(dtype: np.dtype[Any], shape: tuple[int, ...], seed: int) -> np.ndar
 def test_every_ufunc_is_told() -> None:
     """The table and the list of what is not supported have all of NumPy's ufuncs, and no other."""
     names = {each.__name__ for each in overrides.get_overridable_numpy_ufuncs()}
+    names -= {"real", "imag"}  # from NumPy 2.5 on; they are in the table of functions
     assert names <= set(FORMS) | set(UNSUPPORTED)
     assert not set(FORMS) & set(UNSUPPORTED)
     assert set(FORMS) <= names
