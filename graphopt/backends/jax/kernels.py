@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 from graphopt.backends.jax.library import jnp, lax
+from graphopt.ir import Node
 from graphopt.ops import linalg
 from graphopt.ops.conv import add_bias, convolve, kernel_of
 from graphopt.ops.kernels import single, wide
@@ -44,10 +45,9 @@ def conv(
     dtype = x.dtype
     x, w, bias = wide(xp, x, w, bias)
     win = window(kernel_of(x, w, kernel_shape), strides, pads, dilations, auto_pad)
-    count = prod(w.shape[2:])
-    if count == 1:
+    if prod(w.shape[2:]) == 1:
         made = convolve(xp, x, w, win, group)
-    elif w.shape[1] == 1 and group > 1 and count <= MAX_TAPS:
+    elif _is_sum(w.shape, group):
         made = _depthwise(xp, x, w, win)
     elif 1 < group <= MAX_SPLIT:
         parts = zip(jnp.split(x, group, 1), jnp.split(w, group, 0), strict=True)
@@ -55,6 +55,23 @@ def conv(
     else:
         made = _plain(x, w, win, group)
     return xp.asarray(add_bias(made, bias), dtype)
+
+
+def _is_sum(filters: Ints, group: int) -> bool:
+    """Whether a convolution with filters of this shape is written as a sum of taps."""
+    return filters[1] == 1 and group > 1 and prod(filters[2:]) <= MAX_TAPS
+
+
+def storage(node: Node, position: int, shape: Ints) -> Ints:
+    """The order of axes in which a constant operand of a node, of some shape, is best stored.
+
+    XLA's convolutions on CPUs want filters (k1, ..., C / group, M), which it would make of ours on
+    every call, by code that takes as long to compile as all else.
+    """
+    own = tuple(range(len(shape)))
+    if node.op.key != ("", "Conv") or position != 1 or len(shape) < 3 or prod(shape[2:]) == 1:
+        return own
+    return own if _is_sum(shape, node.attrs.get("group", 1)) else (*own[2:], 1, 0)
 
 
 def _plain(x: Array, w: Array, win: Window, group: int = 1) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 
 from graphopt.backends.executable import Options, Spec
 from graphopt.backends.jax import scope
+from graphopt.backends.jax.kernels import storage
 from graphopt.backends.jax.library import jax
 from graphopt.backends.jax.program import JaxProgram
 from graphopt.backends.jax.trace import Subject, Trace, Values, on_host
@@ -19,6 +20,7 @@ from graphopt.ir import Node
 from graphopt.types import DType, TensorType
 
 Array = Any
+Ints = tuple[int, ...]
 
 WIDE = frozenset("int64 uint64 float64 complex128".split())
 
@@ -68,20 +70,29 @@ def _fixed(graph: Graph, given: Values) -> Values:
     return values
 
 
-def _arguments(graph: Graph, fixed: Values) -> list[Array]:
-    """The large arrays among the fixed values that other nodes take, or that are outputs."""
-    found: dict[int, Array] = {}
+def _is_large(value: object) -> bool:
+    """Whether a value is an array of many bytes, and more than one number everywhere."""
+    return isinstance(value, np.ndarray) and value.nbytes > LITERAL and any(value.strides)
 
-    def take(node: Node) -> None:
-        value = fixed.get(node)
-        if isinstance(value, np.ndarray) and value.nbytes > LITERAL and any(value.strides):  # pyright: ignore
-            found[id(value)] = value  # pyright: ignore
+
+def _arguments(graph: Graph, fixed: Values) -> list[tuple[Array, Ints]]:
+    """The large arrays among the fixed values that other nodes take, or that are outputs.
+
+    Each with the order of axes that suits the first that takes it.
+    """
+    found: dict[int, tuple[Array, Ints]] = {}
+
+    def take(item: Node, by: Node | None = None, position: int = 0) -> None:
+        value: Array = fixed.get(item)
+        if _is_large(value):
+            order = tuple(range(value.ndim)) if by is None else storage(by, position, value.shape)
+            found.setdefault(id(value), (value, order))
 
     for node in graph.nodes:
         if node not in fixed:
             for position, item in enumerate(node.inputs):
                 if position not in node.op.facts.host_inputs:
-                    take(item)
+                    take(item, node, position)
     for node in graph.outputs:
         take(node)
     return list(found.values())
@@ -101,5 +112,5 @@ def _traced(subject: Subject, fixed: Values, taken: Sequence[int], donated: Sequ
 
     program.__name__ = "".join(c if c.isalnum() else "_" for c in graph.name)
     function: Any = jax.jit(program, donate_argnums=[count + n for n in donated])
-    shaped = [*weights.arrays, *(subject.specs[k] for k in taken)]
+    shaped: list[Any] = [*weights.arrays, *(subject.specs[k] for k in taken)]
     return function.trace(*(jax.ShapeDtypeStruct(each.shape, each.dtype) for each in shaped))
