@@ -161,8 +161,13 @@ class Lowering:
         asked = [
             each for each in self.recorder.inputs if ref.buffer.sources >> each.buffer.input & 1
         ]
-        if self._may_ask and asked and all(
-            each.is_known and each.dtype.kind in "iub" and each.size <= MAX_VALUES for each in asked
+        if (
+            self._may_ask
+            and asked
+            and all(
+                each.is_known and each.dtype.kind in "iub" and each.size <= MAX_VALUES
+                for each in asked
+            )
         ):
             raise NeedsValues(each.buffer.input for each in asked)
 
