@@ -54,6 +54,7 @@ zoo: $(STAMP) ## optimize and check every real model, in a table
 
 bench: $(STAMP) ## measure optimizing and running times
 	$(PY) -m tools.bench
+	$(PY) -m tools.bench_function
 	$(PY) -m tools.bench_engine
 	$(PY) -m tools.bench_engine_speedup --pin
 	$(PY) -m tools.bench_plans
