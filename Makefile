@@ -49,8 +49,9 @@ coverage: $(STAMP) ## run the tests in one process and show the lines they miss
 demo: $(STAMP) ## show what graphopt does, on a small model
 	$(PY) -m tools.demo
 
-zoo: $(STAMP) ## optimize and check every real model, in a table
+zoo: $(STAMP) ## optimize and check every real model, and run it on every backend
 	$(PY) -m tools.zoo
+	$(PY) -m tools.zoo_backends
 
 bench: $(STAMP) ## measure optimizing and running times
 	$(PY) -m tools.bench
