@@ -104,7 +104,9 @@ class Trace:
         if not any(map(on_device, operands)):
             return on_host(self.subject.graph, node, operands)
         if node.op.facts.opaque:
-            raise UnsupportedError(f"no kernel for the operator {node.op!r}", at=node.label)
+            raise UnsupportedError(
+                f"no kernel for the operator {node.op!r}", at=self.subject.origin(node)
+            )
         try:
             if node.op.key == ("", "If"):
                 return run_if(self, node, operands)
