@@ -115,8 +115,8 @@ class TracedArray(Operators, Members):
 
     def alias(self) -> TracedArray:
         """Another array object with the same memory, shape and order."""
-        kept = {"doubts": self.doubts, "static": self._static}
-        return TracedArray(self.trace, self.buffer, self.path, **kept)  # type: ignore[arg-type]  # pyright: ignore
+        where = self.trace, self.buffer, self.path
+        return TracedArray(*where, doubts=self.doubts, static=self._static)
 
     def doubt(self) -> tuple[Doubt, ...]:
         """The mark of an array that may share this one's memory."""

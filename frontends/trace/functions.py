@@ -108,7 +108,7 @@ class Function:
         """Make the code of a call anew, for the patterns that are known."""
         patterns = list(self._patterns.values())
         call = call_code(self.parameters, patterns, self._slow, self._name)
-        type(self).__call__ = staticmethod(call)  # type: ignore[method-assign]  # pyright: ignore
+        type(self).__call__ = staticmethod(call)  # type: ignore[method-assign]  # pyright: ignore  # that is how calls are fast
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise AssertionError("each function's class has its own")

@@ -130,7 +130,8 @@ class Members:
     def view(self, dtype: Any = None, type: Any = None) -> Any:
         """The bits as another dtype are not supported; without arguments, a view of all."""
         if dtype is None and type is None:
-            return self[...]  # type: ignore[index]  # pyright: ignore
+            whole: Any = self
+            return whole[...]
         raise self.trace.fail("ndarray.view(dtype) is not supported")
 
     def conj(self) -> Any:

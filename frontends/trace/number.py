@@ -147,6 +147,16 @@ class TracedNumber:
     def __float__(self) -> float:
         return float(self.value("the value of a number"))
 
+    def __abs__(self) -> Any:
+        return abs(self.value("the value of a number"))
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        return round(self.value("the value of a number"), ndigits)
+
+    def __floor__(self) -> int:
+        floor: int = math.floor(self.value("the value of a number"))
+        return floor
+
     def __complex__(self) -> complex:
         return complex(self.value("the value of a number"))
 
@@ -224,6 +234,3 @@ def operator(name: str, swapped: bool) -> Callable[[Any, Any], Any]:
 for _name in NAMES:
     setattr(TracedNumber, f"__{_name}__", operator(_name, False))
     setattr(TracedNumber, f"__r{_name}__", operator(_name, True))
-TracedNumber.__abs__ = lambda self: abs(self.value("the value of a number"))  # type: ignore[attr-defined]  # pyright: ignore
-TracedNumber.__round__ = lambda self, n=None: round(self.value("the value of a number"), n)  # type: ignore[attr-defined]  # pyright: ignore
-TracedNumber.__floor__ = lambda self: math.floor(self.value("the value of a number"))  # type: ignore[attr-defined]  # pyright: ignore

@@ -16,7 +16,7 @@ import numpy as np
 from graphopt.frontends.trace import library
 from graphopt.frontends.trace.array import TracedArray
 from graphopt.frontends.trace.kinds import class_of, is_a
-from graphopt.frontends.trace.library.operands import cast, lift
+from graphopt.frontends.trace.library.operands import cast, castable, lift
 from graphopt.frontends.trace.number import TracedNumber
 from graphopt.frontends.trace.trace import Buffer
 from graphopt.ir import Node
@@ -146,7 +146,7 @@ def assign(trace: Recorder, array: TracedArray, value: Any, casting: str) -> Non
     check_writable(trace, array)
     shape, dtype = array.kind
     with trace.located():
-        if type(value) is TracedArray and not np.can_cast(value.dtype, dtype, casting):  # type: ignore[arg-type]  # pyright: ignore
+        if type(value) is TracedArray and not castable(value.dtype, dtype, casting):
             raise TypeError(f"Cannot cast from {value.dtype!r} to {dtype!r} ({casting})")
         node = cast(lift(trace.operands(value)), dtype)
         if node.shape != shape:
@@ -212,7 +212,7 @@ def _write_result(
     check_writable(trace, target)
     shape, dtype = target.kind
     with trace.located():
-        if not np.can_cast(result.dtype.numpy, dtype, casting):  # type: ignore[arg-type]  # pyright: ignore
+        if not castable(result.dtype.numpy, dtype, casting):
             raise TypeError(
                 f"Cannot cast ufunc {name!r} output from {result.dtype.numpy!r} to {dtype!r} with"
                 f" casting rule {casting!r}"

@@ -15,6 +15,7 @@ from graphopt.frontends.trace.library.nodes import where
 from graphopt.frontends.trace.library.operands import (
     WeakScalar,
     cast,
+    castable,
     lift,
     numpy_dtype,
     rank_of,
@@ -147,7 +148,7 @@ def can_cast(from_: Any, to: Any, casting: str = "safe") -> bool:
     """numpy.can_cast."""
     if isinstance(from_, Node | WeakScalar):
         from_ = numpy_dtype(from_)
-    return bool(np.can_cast(from_, to, casting))  # type: ignore[arg-type]
+    return castable(from_, to, casting)
 
 
 def common_type(*arrays: Any) -> type[Any]:

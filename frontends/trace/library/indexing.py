@@ -221,7 +221,8 @@ def _basic(x: Node, items: list[Any]) -> Node:
             gathered.append((axis, item))
         axis += 1
     if len(fixed) == len(cuts) == 1:
-        x = apply(gather, x, constant(np.int64(cuts[0].start)), axis=fixed[0])  # type: ignore[arg-type]
+        place: Any = cuts[0].start
+        x = apply(gather, x, constant(np.int64(place)), axis=fixed[0])
     else:
         x = nodes.squeeze(_sliced(x, cuts), fixed)
     for axis, item in reversed(gathered):

@@ -13,6 +13,7 @@ from graphopt.frontends.trace.library.nodes import apply, apply_all, ints, norma
 from graphopt.frontends.trace.library.operands import (
     WeakScalar,
     cast,
+    castable,
     is_array,
     is_sequence,
     lift,
@@ -43,7 +44,7 @@ def common(arrays: Any, dtype: Any = None, casting: str = "same_kind") -> list[N
     kinds = [value.dtype.numpy for value in values]
     made = result_dtype(*kinds) if dtype is None else np.dtype(dtype)
     for kind in kinds:
-        if not np.can_cast(kind, made, casting):  # type: ignore[arg-type]
+        if not castable(kind, made, casting):
             raise TypeError(f"Cannot cast array data from {kind!r} to {made!r} by {casting!r}")
     return [cast(value, made) for value in values]
 

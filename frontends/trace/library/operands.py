@@ -222,3 +222,8 @@ def refuse(function: str, **arguments: Any) -> None:
 
 NO_VALUE: Any = getattr(np, "_NoValue")  # noqa: B009 - NumPy's own mark, to compare with
 """NumPy's default of arguments that are left out."""
+
+
+def castable(source: Any, target: Any, casting: Any) -> bool:
+    """Whether NumPy casts one dtype to another under a rule that is given by name."""
+    return bool(np.can_cast(source, target, casting))
