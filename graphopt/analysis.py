@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from graphopt.ir import Node
+from graphopt.ranges import facts_of
 from graphopt.types import TensorType
-
-SIGNLESS_ZERO = frozenset({"Exp", "Sigmoid", "Softmax", "Softplus"})
-"""Ops whose result is never -0.0, whatever they are given."""
 
 
 def never_negative_zero(value: Node) -> bool:
     """Whether no element of a value can be -0.0, so that x + 0.0 is x bit for bit."""
-    if not value.dtype.is_float:
-        return True
-    tensor = value.constant
-    if tensor is not None:
-        array = tensor.array if not tensor.is_splat else np.asarray(tensor.element)
-        return not bool(np.any((array == 0) & np.signbit(array)))
-    return value.op.name in SIGNLESS_ZERO
+    return not facts_of(value).may_be_negative_zero
 
 
 def same_shape(a: Node, b: Node) -> bool:
@@ -29,8 +23,10 @@ def same_shape(a: Node, b: Node) -> bool:
     return a.shape is not None and a.shape == b.shape
 
 
-def finite_and_normal(array: np.ndarray[tuple[int, ...], np.dtype[np.floating]]) -> bool:
+def finite_and_normal(array: np.ndarray[Any, np.dtype[Any]]) -> bool:
     """Whether every element is finite and not subnormal: what a folded weight must be."""
-    magnitude = np.abs(array)
-    tiny = np.finfo(array.dtype).tiny
-    return bool(np.all(np.isfinite(array) & ((magnitude >= tiny) | (magnitude == 0))))
+    import ml_dtypes
+
+    magnitude = np.abs(array.astype(np.float64))
+    tiny = float(ml_dtypes.finfo(array.dtype).tiny)  # type: ignore[no-untyped-call]
+    return bool(np.all(np.isfinite(magnitude) & ((magnitude >= tiny) | (magnitude == 0))))

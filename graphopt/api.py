@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from graphopt.frontends.onnx import Saved
     from graphopt.graph import Graph
     from graphopt.pipeline import Budget, Listener, Pass
+    from graphopt.remarks import Remark
 
 Source = str | PathLike[str] | bytes | BinaryIO
 MathName = Literal["strict", "default", "fast"]
@@ -139,15 +140,22 @@ def optimize(
     budget: Budget | None = None,
     listeners: Sequence[Listener] = (),
     strict: bool = False,
+    remarks: str | Iterable[str] = (),
+    only: Iterable[Remark | str] | None = None,
+    fuel: int | None = None,
 ) -> Graph:
     """The optimized graph; its `report` says what was done.
 
     `pipeline` is a level, O0 to O3, a pipeline's text, or passes. `math` says which classes of
     rules are admitted, `disable` holds globs over the names of passes and rules, `budget` bounds
     what a run of a pass may spend. A pass that fails is undone and reported; with `strict` it
-    raises. Raises PipelineError for a name that does not exist.
+    raises. `remarks` names the kinds of remarks that the report keeps (passed, missed, failed,
+    analysis); `only` allows the rewrites among remarks, or lines of a file of them, and no others;
+    `fuel` allows so many rewrites. Raises PipelineError and UsageError for a name that does not
+    exist.
     """
     from graphopt.pipeline import Budget, Context, run_pipeline
+    from graphopt.remarks import Log, Replay, parse_kinds
     from graphopt.rewriting.rule import Math
 
     try:
@@ -155,12 +163,16 @@ def optimize(
     except KeyError:
         hint = nearest(math, ["strict", "default", "fast"])
         raise UsageError(f"no math mode is called {math!r}{hint}") from None
+    kinds = parse_kinds(remarks if isinstance(remarks, str) else ",".join(remarks))
     context = Context(
         math=admitted,
         disabled=checked_globs(disable),
         budget=budget or Budget(),
         listeners=listeners,
         strict=strict,
+        log=Log(kinds) if kinds else None,
+        only=None if only is None else Replay(only),
+        fuel=fuel,
     )
     return run_pipeline(graph, resolve_pipeline(pipeline), context)
 

@@ -11,7 +11,7 @@ from graphopt.errors import RewriteError
 from graphopt.graph import Graph
 from graphopt.pipeline import Context, Pass
 from graphopt.rewriting.pattern import KINDS, Apply, Var
-from graphopt.rewriting.rule import Function, Rule, RuleSet, Soundness
+from graphopt.rewriting.rule import Function, Guard, Rule, RuleSet, Soundness
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def rewrite(
     if strange:
         raise RewriteError(f"the pattern binds no {strange[0]!r}", at=_name(replacement))
     right: Any = right_of(**{name: variables[name] for name in wanted})
-    rule = Rule(_name(pattern), left, right, when, soundness=soundness, family="rewrite")
+    guards = () if when is None else Guard(_name(when), when)
+    rule = Rule(_name(pattern), left, right, guards, soundness=soundness, family="rewrite")
     rule.check()
     return Rewrite(rule)
 

@@ -20,11 +20,14 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, signature
-from typing import Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from graphopt.errors import GraphoptError, TypeRuleError, nearest
 from graphopt.ir import NO_ATTRIBUTES, Attributes, Node, attribute_key
 from graphopt.types import UNKNOWN, AbsentType, TupleType, Type, UnknownType
+
+if TYPE_CHECKING:
+    from graphopt.ranges import ValueFacts
 
 Xp = Any
 """An array namespace: NumPy or a module with its functions, plus what `graphopt.namespace` adds."""
@@ -34,6 +37,7 @@ Floats = tuple[float, ...]
 Strings = tuple[str, ...]
 
 TypeRule = Callable[..., Type | tuple[Type, ...]]
+BoundsRule = Callable[..., "ValueFacts | tuple[ValueFacts, ...]"]
 REQUIRED = object()
 
 OPSET = 28
@@ -99,6 +103,7 @@ class Op:
         self.kernel = kernel
         self.facts = facts
         self.rule: TypeRule | None = None
+        self.bounds_rule: BoundsRule | None = None
         self.example: Callable[[], Sequence[Node]] | None = None
         self.inputs: tuple[str, ...] = ()
         self.required = 0
@@ -133,6 +138,15 @@ class Op:
         The rule raises TypeRuleError (by `refuse`) for what the op does not take.
         """
         self.rule = rule
+        return rule
+
+    def bounds(self, rule: BoundsRule) -> BoundsRule:
+        """Decorate what is proven of the result: f(node, *facts of inputs or None) -> facts.
+
+        One `ValueFacts`, or one for each of several outputs, for exact arithmetic or wider; see
+        `graphopt.ranges`. Without a rule nothing is proven but of ops that only move elements.
+        """
+        self.bounds_rule = rule
         return rule
 
     def examples(self, make: Callable[[], Sequence[Node]]) -> Callable[[], Sequence[Node]]:

@@ -18,7 +18,9 @@ from typing import Any, ClassVar, Protocol
 
 from graphopt.errors import GraphoptError, PassError
 from graphopt.graph import Graph
+from graphopt.ir import Node
 from graphopt.refine import signature_refines
+from graphopt.remarks import Log, Replay
 from graphopt.report import PassRecord, Report
 from graphopt.rewriting.rule import Math, RuleSet
 from graphopt.rewriting.sweep import Rewriter, Uses, rewriter_of, sweep
@@ -77,13 +79,23 @@ class _SpentError(PassError):
     """A pass ran out of its budget."""
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """What a sweep made, how often each rule was applied, and to what: (rule, old, new)."""
+
+    graph: Graph
+    counts: Counter[str]
+    done: Sequence[tuple[str, Node, Node]]
+
+
 @dataclass
 class Context:
     """What a pass may ask of the run that it is part of.
 
     `math` says which classes of rules are admitted, `disabled` are globs over the names of passes
-    and rules. `grown` is by how many bytes folding has enlarged the constants so far, in the whole
-    run of the pipeline; folding bounds it.
+    and rules. `log` keeps remarks; `only` allows the rewrites of a log and no others; `fuel` is how
+    many rewrites may still be made. `grown` is by how many bytes folding has enlarged the constants
+    so far, in the whole run of the pipeline; folding bounds it.
     """
 
     math: Math = Math.DEFAULT
@@ -92,7 +104,11 @@ class Context:
     listeners: Sequence[Listener] = ()
     records: list[PassRecord] = field(default_factory=list[PassRecord])
     strict: bool = False
+    log: Log | None = None
+    only: Replay | None = None
+    fuel: int | None = None
     grown: int = 0
+    _running: str = ""
     _counts: Counter[str] = field(default_factory=Counter[str])
     _deadline: float = float("inf")
     _resident: int = 0
@@ -116,15 +132,58 @@ class Context:
             raise _SpentError(f"out of its memory budget of {self.budget.bytes} bytes")
 
     def sweep(self, graph: Graph, rewriter: Rewriter, uses: Uses | None = None) -> Graph:
-        """The graph after one sweep of a rewriter, its rewrites counted."""
-        swept, state = sweep(graph, rewriter, tick=self.tick, uses=uses)
-        self._counts.update(state.counts)
-        return swept
+        """The graph after one sweep of a rewriter, its rewrites counted and told."""
+        return self.keep(self.attempt(graph, rewriter, uses))
+
+    def attempt(self, graph: Graph, rewriter: Rewriter, uses: Uses | None = None) -> Attempt:
+        """A sweep that counts for nothing until it is kept, for a pass that may try another."""
+        done: list[tuple[str, Node, Node]] = []
+
+        def applied(rule: str, old: Node, new: Node) -> None:
+            done.append((rule, old, new))
+
+        options: dict[str, Any] = {"tick": self.tick, "uses": uses, "fuel": self.fuel}
+        if self.log is not None:
+            options["applied"] = applied
+        swept, state = sweep(graph, self._filtered(rewriter), **options)
+        return Attempt(swept, state.counts, done)
+
+    def keep(self, made: Attempt) -> Graph:
+        """The graph of an attempt, its rewrites counted and told."""
+        self._counts.update(made.counts)
+        if self.fuel is not None:
+            self.fuel -= made.counts.total()
+        if self.log is not None:
+            self.log.passed(self._running, made.graph, made.done)
+        return made.graph
+
+    def _filtered(self, rewriter: Rewriter) -> Rewriter:
+        """A rewriter of nothing but what `only` allows."""
+        if (only := self.only) is None:
+            return rewriter
+
+        def rewrite(node: Node) -> tuple[Node, str] | None:
+            found = rewriter(node)
+            if found is None or not only.allows(self._running, found[1], node):
+                return None
+            return found
+
+        return rewrite
 
     def rewrite(self, graph: Graph, rules: RuleSet) -> Graph:
         """The graph after one sweep of a rule set."""
         uses = Uses(graph.roots)
-        return self.sweep(graph, rewriter_of(rules, self.math, self.enabled, uses), uses)
+        refused: list[tuple[str, Node, str]] = []
+
+        def note(rule: str, node: Node, reason: str) -> None:
+            refused.append((rule, node, reason))
+
+        missed = note if self.log is not None and self.log.wants("missed") else None
+        rewriter = rewriter_of(rules, self.math, self.enabled, uses, missed)
+        swept = self.sweep(graph, rewriter, uses)
+        if self.log is not None:
+            self.log.missed(self._running, swept, refused)
+        return swept
 
     def apply(self, pass_: Pass, graph: Graph) -> Graph:
         """The graph after one pass: verified, or as it was if the pass failed."""
@@ -135,6 +194,7 @@ class Context:
         for listener in self.listeners:
             listener.before(pass_, graph)
         self._counts = Counter()
+        self._running = pass_.name
         started = time.monotonic()
         self._deadline = started + self.budget.seconds
         self._resident = resident_bytes()
@@ -166,6 +226,8 @@ class Context:
                 error.add_note(f"in the pass {pass_.text()}, after: {ran}")
                 raise
             kind = "" if isinstance(error, GraphoptError) else f"{type(error).__name__}: "
+            if self.log is not None:
+                self.log.failed(pass_.name, f"{kind}{error}")
             return graph, f"{kind}{error}"
         return made, ""
 
@@ -201,7 +263,8 @@ def run_pipeline(graph: Graph, passes: Sequence[Pass], context: Context | None =
     context = context or Context()
     for pass_ in passes:
         graph = context.apply(pass_, graph)
-    return replace(graph.without_dead_history(), report=Report(tuple(context.records)))
+    remarks = () if context.log is None else tuple(context.log)
+    return replace(graph.without_dead_history(), report=Report(tuple(context.records), remarks))
 
 
 def check_signature(before: Graph, after: Graph) -> None:

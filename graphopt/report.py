@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from graphopt.remarks import Remark
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +30,10 @@ class PassRecord:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All runs of all passes, in order."""
+    """All runs of all passes, in order, and the remarks that were asked for."""
 
     passes: tuple[PassRecord, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def seconds(self) -> float:

@@ -19,6 +19,7 @@ from graphopt.rewriting import (
     Const,
     Equations,
     Function,
+    Guard,
     MaybeConst,
     Rule,
     Soundness,
@@ -112,9 +113,12 @@ def normalized_conv(
     return scaled_conv(x, w, b, normalizer(s, o, m, v, e), (s, o, m, v), a)
 
 
-def used_once(op: Op) -> Function[bool]:
+def used_once(op: Op) -> Guard:
     """The profitability guard of a fold: nobody else needs the inner node, which is of `op`."""
-    return lambda root, uses: any(uses(item) == 1 for item in root.inputs if item.op is op)
+    return Guard(
+        f"the {op.name} is used once",
+        lambda root, uses: any(uses(item) == 1 for item in root.inputs if item.op is op),
+    )
 
 
 def convolved() -> Node:

@@ -11,7 +11,7 @@ from graphopt.ops.activation import relu
 from graphopt.ops.arithmetic import add, div, mul, power, sub
 from graphopt.ops.functions import absolute, ceil, floor, neg, round_
 from graphopt.ops.logic import and_, bitwise_not, not_, or_, where
-from graphopt.rewriting import Const, Equations, Rule, RuleSet, Soundness, Value, rules
+from graphopt.rewriting import Const, Equations, Guard, Rule, RuleSet, Soundness, Value, rules
 from graphopt.rewriting.examples import example, filled
 
 
@@ -52,7 +52,7 @@ def neutral(x: Value) -> Equations:
         add(x, 0.0),
         x,
         soundness=Soundness.VALUE,
-        unobserved=lambda x: never_negative_zero(x),
+        unobserved=Guard("x is never -0.0", never_negative_zero, ("x",)),
         fires=lambda: add(example("int32[3]"), filled(0, dtype="int32")),
         misses=lambda: add(example(f3), filled(0)),
     )
@@ -95,7 +95,7 @@ def negation(x: Value, y: Value) -> Equations:
             name,
             outer(x, neg(y)),
             other(x, y),
-            unobserved=lambda x: not x.dtype.is_float,
+            unobserved=Guard("x has no NaN", lambda x: not x.dtype.is_float),
             fires=partial(_negated, outer),
             misses=lambda: mul(neg(example("int32[3]")), example("int32[3]", "y")),
         )
@@ -108,7 +108,7 @@ def choices(p: Const, q: Value, x: Value, y: Value) -> Equations:
         "where_same",
         where(q, x, x),
         x,
-        when=lambda root, x: same_shape(root, x),
+        when=Guard("nothing is broadcast", lambda root, x: same_shape(root, x)),
         fires=lambda: where(example("bool[N]", "q"), example("float32[N]"), example("float32[N]")),
         misses=lambda: where(
             example("bool[2, 1]", "q"), example("float32[3]"), example("float32[3]")
@@ -118,7 +118,10 @@ def choices(p: Const, q: Value, x: Value, y: Value) -> Equations:
         "where_known",
         where(p, x, y),
         lambda p, x, y: x if all_are(p, True) else y if all_are(p, False) else None,
-        when=lambda p, x, y, root: same_shape(root, x if all_are(p, True) else y),
+        when=Guard(
+            "nothing is broadcast",
+            lambda p, x, y, root: same_shape(root, x if all_are(p, True) else y),
+        ),
         fires=lambda: where(filled(1, 3, dtype="bool"), example("float32[3]"), filled(2)),
         misses=lambda: where(filled(1, 2, 1, dtype="bool"), example("float32[3]"), filled(2)),
     )

@@ -35,7 +35,6 @@ def known_if(p: Const, c: Many, a: Attr, i: Attr) -> Equations:
         "single",
         if_(p, c, attrs=a),
         lambda root: taken(root, 0),
-        when=lambda root: root.attrs.get("outputs", 1) == 1,
         fires=lambda: _choice(filled(1, dtype="bool")),
         misses=lambda: _choice(example("bool[]", "p")),
     )

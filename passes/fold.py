@@ -12,7 +12,7 @@ from graphopt.errors import GraphoptError
 from graphopt.graph import Graph
 from graphopt.ir import Node, types_of, walk
 from graphopt.pipeline import Context, Pass
-from graphopt.rewriting.sweep import Uses, sweep
+from graphopt.rewriting.sweep import Uses
 from graphopt.structural import constant
 from graphopt.tensor import Tensor, file_bytes
 from graphopt.types import TensorType, Type
@@ -55,14 +55,12 @@ class FoldConstants(Pass):
         for hopeful in (True, False):
             uses = Uses(graph.roots)
             folder = _Folder(self, uses, context.grown, hopeful)
-            folded, swept = sweep(graph, folder, tick=context.tick, uses=uses)
-            growth = constant_bytes(folded) - before
-            if folded is graph or context.grown + growth <= self.max_bytes:
+            made = context.attempt(graph, folder, uses)
+            growth = constant_bytes(made.graph) - before
+            if made.graph is graph or context.grown + growth <= self.max_bytes:
                 break
         context.grown += growth
-        for rule, times in swept.counts.items():
-            context.count(rule, times)
-        return folded
+        return context.keep(made)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from graphopt.ir import Node
 from graphopt.op import Op
 from graphopt.ops.shape import reshape, shape, squeeze, unsqueeze
 from graphopt.ops.slicing import concat
-from graphopt.rewriting import Attr, Equations, Rule, Soundness, Value, rules
+from graphopt.rewriting import Attr, Equations, Guard, Rule, Soundness, Value, rules
 from graphopt.rewriting.examples import example, ints
 from graphopt.structural import constant
 
@@ -48,7 +48,7 @@ def reshapes(x: Value, i: Value, j: Value) -> Equations:
         "squeeze_unsqueeze",
         squeeze(unsqueeze(x, i), j),
         x,
-        when=lambda root, x: same_shape(root, x),
+        when=Guard("the shape stays", same_shape, ("root", "x")),
         fires=lambda: squeeze(unsqueeze(example(f), ints(1)), ints(1)),
         misses=lambda: squeeze(unsqueeze(example("float32[1, N]"), ints(2)), ints(0)),
     )
@@ -56,7 +56,7 @@ def reshapes(x: Value, i: Value, j: Value) -> Equations:
         "unsqueeze_squeeze",
         unsqueeze(squeeze(x, i), j),
         x,
-        when=lambda root, x: same_shape(root, x),
+        when=Guard("the shape stays", same_shape, ("root", "x")),
         fires=lambda: unsqueeze(squeeze(example("float32[2, 1, N]"), ints(1)), ints(1)),
         misses=lambda: unsqueeze(squeeze(example("float32[2, 1, N]"), ints(1)), ints(0)),
     )

@@ -23,8 +23,8 @@ def show_lists(options: Options) -> int:
         lines += [f"{item['usage']:<{width}}  {item['doc']}" for item in passes]
     if options.list_rules:
         found["rules"] = rules = list(_rules())
-        width = max((len(item["name"]) for item in rules), default=0)
-        lines += [f"{i['name']:<{width}}  {i['soundness']:<8}  {i['doc']}".rstrip() for i in rules]
+        for rule in rules:
+            lines += _told(rule)
     if options.dump_pipeline:
         found["pipeline"] = print_pipeline(api.resolve_pipeline(options.pipeline))
         lines.append(found["pipeline"])
@@ -52,10 +52,28 @@ def _options(kind: type[Pass]) -> dict[str, Any]:
     }
 
 
-def _rules() -> Iterable[dict[str, str]]:
+def _rules() -> Iterable[dict[str, Any]]:
+    from graphopt.rewriting.show import equation, expression
+
     for rule in api.known_rules():
-        soundness = rule.soundness.name.lower()
-        yield {"name": rule.key, "soundness": soundness, "doc": first_line(rule.doc)}
+        yield {
+            "name": rule.key,
+            "soundness": rule.soundness.name.lower(),
+            "doc": first_line(rule.doc),
+            "equation": equation(rule),
+            "guards": [guard.name for guard in rule.guards],
+            "fires": expression(rule.fires()) if rule.fires else "",
+            "misses": [expression(miss()) for miss in rule.near_misses],
+        }
+
+
+def _told(rule: dict[str, Any]) -> Iterable[str]:
+    """A rule on four lines or more."""
+    yield f"{rule['name']} ({rule['soundness']}): {rule['doc']}".rstrip()
+    yield f"  {rule['equation']}"
+    yield f"  fires:  {rule['fires']}"
+    for miss in rule["misses"]:
+        yield f"  misses: {miss}"
 
 
 def first_line(doc: str | None) -> str:

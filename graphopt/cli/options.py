@@ -30,12 +30,15 @@ output       -o PATH      where to write; - for standard output    -S    as text
              --external-data auto|never|always    --opset N
 pipeline     -O0 ... -O3 (default: -O2)           --passes 'prune,fold{max-bytes=4096}'
              --disable GLOB     switch off a pass or a rule; may be repeated
+             --fuel N  --only LOG   only the first N rewrites; only those of a log
              --list-passes  --list-rules  --dump-pipeline
 model        --dim NAME=SIZE    --shape INPUT=1,3,224,224         may be repeated
 numerics     --math strict|default|fast
              --check[=N]        compare with the original on N inputs (default: 3)
              --check-inputs F.npz  --rtol X  --atol X  --seed N
 telling      --json  --timing  --print-ir-after-change  -v  -q
+             --remarks PATH     what was done and what was not, and why, as JSON lines
+             --remarks-filter passed,missed,failed,analysis
 limits       --time-budget SECONDS              for each pass
 bugs         --crash-reproducer PATH|off  --run-reproducer FILE
 
@@ -77,6 +80,10 @@ class Options(argparse.Namespace):
     time_budget: float | None
     crash_reproducer: str
     run_reproducer: str | None
+    remarks: str | None
+    remarks_filter: frozenset[str]
+    fuel: int | None
+    only: str | None
 
     @property
     def pipeline(self) -> str:
@@ -202,6 +209,8 @@ def _add_pipeline(add: Add) -> None:
         default=[],
         help="switch off passes and rules by name: fold, 'algebra.*'; may be repeated",
     )
+    add("--fuel", type=number, metavar="N", help="make only the first N rewrites")
+    add("--only", metavar="LOG", help="make only the rewrites in a file that --remarks wrote")
     add("--list-passes", action="store_true", help="list the passes and their options")
     add("--list-rules", action="store_true", help="list the rules and how sound they are")
     add("--dump-pipeline", action="store_true", help="print the pipeline as --passes takes it")
@@ -268,6 +277,19 @@ def _add_telling(add: Add) -> None:
         " error with -o -), everything else on standard error",
     )
     add("--timing", action="store_true", help="how long each pass took")
+    add(
+        "--remarks",
+        metavar="PATH",
+        help="write what was done, what was refused and why, and which pass failed, as JSON lines;"
+        " - for standard error",
+    )
+    add(
+        "--remarks-filter",
+        type=kinds_of_remarks,
+        metavar="KINDS",
+        default=frozenset(),
+        help="which: passed,missed,failed,analysis (default: all)",
+    )
     add("--print-ir-after-change", action="store_true", help="the difference that each pass made")
     add("-v", "--verbose", action="count", default=0, help="how often each rule was applied")
     add("-q", "--quiet", action="store_true", help="only errors")
@@ -282,6 +304,17 @@ def _add_telling(add: Add) -> None:
     add("-h", "--help", action=_Help, nargs=0, help="help on one screen")
     add("--help-all", action=_HelpAll, nargs=0, help="this text")
     add("--version", action="version", version=f"graphopt {__version__}", help="the version")
+
+
+def kinds_of_remarks(text: str) -> frozenset[str]:
+    """A list of kinds; argparse turns the error into its message."""
+    from graphopt.errors import UsageError
+    from graphopt.remarks import parse_kinds
+
+    try:
+        return parse_kinds(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def number(text: str) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from graphopt import api
+from graphopt.cli import remarks
 from graphopt.cli.options import PROGRAM, Options
 from graphopt.cli.sizes import Facts, facts_of_graph, facts_of_saved, facts_of_source
 from graphopt.cli.summary import Outcome, print_table
@@ -63,7 +64,11 @@ def optimize(options: Options) -> int:
             disable=disabled,
             budget=budget,
             listeners=listeners,
+            remarks=remarks.wanted(options),
+            only=remarks.read_log(options.only),
+            fuel=options.fuel,
         )
+        remarks.write(options, after)
         facts = facts_of_source(source, loaded)
         outcome = Outcome(
             model,

@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import pi, sqrt
+from math import copysign, exp, expm1, inf, log1p, pi, sqrt
 from typing import Any
 
 from graphopt import dims
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Op, Xp, op, refuse
+from graphopt.ops.bounds import NOTHING, attribute, gate, gated, increasing
 from graphopt.ops.checks import float_dtype, same_dtype
 from graphopt.ops.common import broadcast_shapes
 from graphopt.ops.dtypes import FLOATS, NUMBERS, SIGNED, WIDE_NUMBERS, Dtypes
 from graphopt.ops.elementwise import unary_examples, unary_rule
 from graphopt.ops.examples import given
+from graphopt.ops.intervals import (
+    above,
+    add,
+    below,
+    div,
+    maximum,
+    minimum,
+    monotone,
+    mul,
+    point,
+    spread,
+    sub,
+    union,
+    with_nan,
+    within,
+)
 from graphopt.ops.kernels import single
 from graphopt.ops.special import erf
+from graphopt.ranges import ANYTHING, ValueFacts
 from graphopt.types import DType, TensorType, Type, dtype_of
 
 SHRUNK = tuple(dtype for dtype in NUMBERS if dtype is not DType.BFLOAT16)
@@ -54,10 +72,27 @@ def relu(xp: Xp, x: Array) -> Array:
     return xp.where(x <= 0, 0, x)
 
 
+@relu.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    return within(max(x.low, 0), max(x.high, 0), nan=x.may_be_nan, whole=x.integer_valued)
+
+
 @activation("LeakyRelu", alpha=0.25)
 def leaky_relu(xp: Xp, x: Array, *, alpha: float = 0.01) -> Array:
     """x, or alpha * x where x is negative."""
     return xp.where(x < 0, alpha * x, x)
+
+
+@leaky_relu.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    return _sloped(node, x, point(attribute(node, "alpha")))
+
+
+def _sloped(node: Node, x: ValueFacts, slope: ValueFacts) -> ValueFacts:
+    """Of x, or slope * x where x is negative."""
+    part = below(x, 0) if x.low < 0 else None
+    steep = None if part is None else mul(node.dtype, part, slope)
+    return with_nan(union(above(x, 0), steep or NOTHING), x.may_be_nan)
 
 
 @activation("ThresholdedRelu", alpha=0.5)
@@ -66,16 +101,45 @@ def thresholded_relu(xp: Xp, x: Array, *, alpha: float = 1.0) -> Array:
     return xp.where(x > alpha, x, 0)
 
 
+@thresholded_relu.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    return union(NOTHING, above(x, attribute(node, "alpha")))  # of NaN, 0
+
+
 @activation("Elu", alpha=0.5)
 def elu(xp: Xp, x: Array, *, alpha: float = 1.0) -> Array:
     """x, or alpha * (exp(x) - 1) where x is negative."""
     return xp.where(x < 0, alpha * xp.expm1(x), x)
 
 
+def _curved(node: Node, x: ValueFacts) -> ValueFacts | None:
+    """Of alpha * (exp(x) - 1) where x is not positive, None if it always is."""
+    part = below(x, 0)
+    if part is None:
+        return None
+    made = monotone(node.dtype, part, expm1, node.op.facts.ulps, least=-1, most=0)
+    return spread(node.dtype, mul(node.dtype, made, point(attribute(node, "alpha"))), 2)
+
+
+@elu.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    return with_nan(union(above(x, 0), _curved(node, x)), x.may_be_nan)
+
+
 @activation("Celu", alpha=0.5)
 def celu(xp: Xp, x: Array, *, alpha: float = 1.0) -> Array:
     """max(0, x) + min(0, alpha * (exp(x / alpha) - 1))."""
     return xp.maximum(x, 0) + xp.minimum(0, alpha * xp.expm1(x / alpha))
+
+
+@celu.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    alpha = attribute(node, "alpha")
+    if not 2**-20 < alpha < 2**20:
+        return ANYTHING
+    least = max(alpha * expm1(x.low / alpha), x.low) if x.low < 0 else x.low
+    made = within(least, x.high, nan=x.may_be_nan, zero=True)
+    return spread(node.dtype, made, node.op.facts.ulps, least=0 if x.low >= 0 else -inf)
 
 
 @activation("Selu", alpha=1.5, gamma=2.0)
@@ -87,11 +151,25 @@ def selu(
     return gamma * xp.where(x > 0, x, alpha * xp.expm1(x))
 
 
+@selu.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    made = with_nan(union(above(x, 0), _curved(node, x)), x.may_be_nan)
+    made = mul(node.dtype, made, point(attribute(node, "gamma")))
+    return spread(node.dtype, made, 2, least=0 if made.low >= 0 else -inf)
+
+
 @activation("Sigmoid", INCREASING)
 def sigmoid(xp: Xp, x: Array) -> Array:
     """1 / (1 + exp(-x))."""
     small = xp.exp(-xp.abs(x))
     return xp.where(x >= 0, 1, small) / (1 + small)
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + exp(-x)) if x > -700 else 0
+
+
+sigmoid.bounds(increasing(_sigmoid, least=0, most=1, zero="never"))
 
 
 @activation("HardSigmoid", alpha=0.5, beta=0.25)
@@ -100,10 +178,29 @@ def hard_sigmoid(xp: Xp, x: Array, *, alpha: float = 0.2, beta: float = 0.5) -> 
     return xp.maximum(xp.minimum(alpha * x + beta, 1), 0)
 
 
+@hard_sigmoid.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    alpha, beta = point(attribute(node, "alpha")), point(attribute(node, "beta"))
+    line = add(node.dtype, mul(node.dtype, x, alpha), beta)
+    return maximum(minimum(spread(node.dtype, line, 4), point(1)), NOTHING)
+
+
 @activation("Swish", alpha=0.5)
 def swish(xp: Xp, x: Array, *, alpha: float = 1.0) -> Array:
     """x * Sigmoid(alpha * x)."""
     return x * sigmoid.kernel(xp, alpha * x)
+
+
+@swish.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    return _swished(node, x)
+
+
+def _swished(node: Node, x: ValueFacts) -> ValueFacts:
+    alpha = attribute(node, "alpha")
+    if not 2**-20 < alpha < 2**20:
+        return ANYTHING
+    return gated(node.dtype, x, -0.2785 / alpha, node.op.facts.ulps)
 
 
 @activation("HardSwish")
@@ -112,10 +209,20 @@ def hard_swish(xp: Xp, x: Array) -> Array:
     return x * xp.maximum(xp.minimum(x / 6 + 0.5, 1), 0)
 
 
+hard_swish.bounds(gate(-0.376))
+
+
 @activation("Softplus", INCREASING)
 def softplus(xp: Xp, x: Array) -> Array:
     """log(1 + exp(x))."""
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def _softplus(x: float) -> float:
+    return max(x, 0) + log1p(exp(-abs(x)))
+
+
+softplus.bounds(increasing(_softplus, least=0, zero="never"))
 
 
 @activation("Mish")
@@ -124,10 +231,25 @@ def mish(xp: Xp, x: Array) -> Array:
     return x * xp.tanh(softplus.kernel(xp, x))
 
 
+mish.bounds(gate(-0.309))
+
+
 @activation("Softsign", Facts(elementwise=True, total=True, ulps=2))
 def softsign(xp: Xp, x: Array) -> Array:
     """x / (1 + |x|); NaN of infinity."""
     return x / (1 + xp.abs(x))
+
+
+@softsign.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    rule = increasing(_softsign, least=-1, most=1, zero="signed")
+    made = rule(node, x)
+    assert isinstance(made, ValueFacts)
+    return with_nan(made, x.low == -inf or x.high == inf)
+
+
+def _softsign(x: float) -> float:
+    return x / (1 + abs(x)) if abs(x) < inf else copysign(1, x)
 
 
 @activation("Gelu", approximate="tanh")
@@ -148,16 +270,37 @@ def _(x: Node, *, approximate: str) -> Type:
     return gelu_rule(x)
 
 
+gelu.bounds(gate(-0.1705))
+
+
 @activation("Shrink", Facts(elementwise=True, total=True), SHRUNK, bias=1.5, lambd=1.0)
 def shrink(xp: Xp, x: Array, *, bias: float = 0.0, lambd: float = 0.5) -> Array:
     """x + bias below -lambd, x - bias above lambd, else 0."""
     return xp.where(x < -lambd, x + bias, xp.where(x > lambd, x - bias, 0))
 
 
+@shrink.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    if not node.dtype.is_float:
+        return ANYTHING
+    bias, lambd = point(attribute(node, "bias")), attribute(node, "lambd")
+    low, high = below(x, -lambd), above(x, lambd)
+    return union(
+        NOTHING,  # of NaN, too
+        None if low is None else add(node.dtype, low, bias),
+        None if high is None else sub(node.dtype, high, bias),
+    )
+
+
 @op("PRelu", facts=Facts(elementwise=True, total=True))
 def prelu(xp: Xp, x: Array, slope: Array) -> Array:
     """x, or slope * x where x is negative; slope is broadcast to the shape of x."""
     return xp.where(x < 0, xp.broadcast_to(slope, x.shape) * x, x)
+
+
+@prelu.bounds
+def _(node: Node, x: ValueFacts, slope: ValueFacts) -> ValueFacts:
+    return _sloped(node, x, slope)
 
 
 @prelu.infer
@@ -215,3 +358,8 @@ def _() -> list[Node]:
     pairs.append((given("a", "N", 3), given("b", "M", 3)))
     pairs.append((given("a", 0), given("b", 0)))
     return [*(swiglu(a, b) for a, b in pairs), swiglu(*pairs[0], alpha=0.5)]
+
+
+@swiglu.bounds
+def _(node: Node, a: ValueFacts, b: ValueFacts) -> ValueFacts:
+    return mul(node.dtype, _swished(node, a), b)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import operator
+from math import inf, pi
 
+from graphopt.ir import Node
 from graphopt.op import Array, Facts, Xp, op
+from graphopt.ops.bounds import between, down, even, increasing, nearest, sign_of, up
 from graphopt.ops.dtypes import FLOATS, NUMBERS, SIGNED
 from graphopt.ops.elementwise import known_absolute, unary, unary_examples, unary_rule
+from graphopt.ops.intervals import absolute as size_of
+from graphopt.ops.intervals import div, negative, point
 from graphopt.ops.kernels import single
 from graphopt.ops.special import erf as erf_of
+from graphopt.ranges import ValueFacts
 
 IDEMPOTENT = Facts(idempotent=True)
 ROUNDING = Facts(idempotent=True, monotone="increasing")
@@ -56,3 +63,46 @@ def erf(xp: Xp, x: Array) -> Array:
 
 erf.infer(unary_rule(FLOATS))
 erf.examples(lambda: unary_examples(erf, FLOATS))
+
+# What is proven of the results; domains end where the result is NaN.
+
+
+def _log(x: float) -> float:
+    return math.log(x) if x else -inf
+
+
+def _atanh(x: float) -> float:
+    return math.atanh(x) if abs(x) < 1 else math.copysign(inf, x)
+
+
+@neg.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    return negative(node.dtype, x)
+
+
+@reciprocal.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    return div(node.dtype, point(1), x)
+
+
+absolute.bounds(lambda node, x: size_of(x))
+sign.bounds(sign_of)
+floor.bounds(down)
+ceil.bounds(up)
+round_.bounds(nearest)
+sqrt.bounds(increasing(math.sqrt, domain=(0, inf), zero="signed"))
+exp.bounds(increasing(math.exp, least=0, zero="never"))
+log.bounds(increasing(_log, domain=(0, inf)))
+sin.bounds(between(-1, 1))
+cos.bounds(between(-1, 1))
+tan.bounds(between(-inf, inf))
+asin.bounds(between(-pi / 2, pi / 2, end=1))
+acos.bounds(between(0, pi, end=1))
+atan.bounds(increasing(math.atan, zero="signed"))
+sinh.bounds(increasing(math.sinh, zero="signed"))
+cosh.bounds(even(math.cosh, 1))
+tanh.bounds(increasing(math.tanh, least=-1, most=1, zero="signed"))
+asinh.bounds(increasing(math.asinh, zero="signed"))
+acosh.bounds(increasing(math.acosh, domain=(1, inf)))
+atanh.bounds(increasing(_atanh, domain=(-1, 1), zero="signed"))
+erf.bounds(increasing(math.erf, zero="signed"))  # XLA's is an ulp above 1 in places

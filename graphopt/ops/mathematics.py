@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from math import inf, log, pi
+
 from graphopt.ir import Node
-from graphopt.op import Array, Facts, Op, Xp, op
+from graphopt.op import Array, BoundsRule, Facts, Op, Xp, op, refuse
+from graphopt.ops.bounds import increasing
 from graphopt.ops.checks import check_dtype
 from graphopt.ops.common import broadcast_shapes
 from graphopt.ops.dtypes import INTEGERS
 from graphopt.ops.elementwise import binary, unary, unary_examples
 from graphopt.ops.examples import given
+from graphopt.ops.intervals import absolute, magnitude, maximum, spread, within
+from graphopt.ranges import ValueFacts
 from graphopt.types import DType, TensorType, Type
 
 HERE = "graphopt"
@@ -80,8 +87,70 @@ def frexp(xp: Xp, x: Array, *, outputs: int = 2) -> tuple[Array, Array]:
 @frexp.infer
 def _(x: Node, *, outputs: int) -> tuple[Type, Type]:
     check_dtype(x, REALS)
+    if outputs != 2:
+        raise refuse(f"there are 2 outputs, not {outputs}")
     kind = x.tensor_type
     return TensorType(kind.dtype, kind.shape), TensorType(DType.INT32, kind.shape)
 
 
 frexp.examples(lambda: unary_examples(frexp, REALS))
+
+# What is proven of the results.
+
+
+def _logarithm(function: Callable[[float], float], start: float) -> Callable[[float], float]:
+    return lambda x: -inf if x == start else function(x)
+
+
+exp2.bounds(increasing(math.exp2, least=0, zero="never"))
+expm1.bounds(increasing(math.expm1, zero="signed"))
+log2.bounds(increasing(_logarithm(math.log2, 0), domain=(0, inf)))
+log10.bounds(increasing(_logarithm(math.log10, 0), domain=(0, inf)))
+log1p.bounds(increasing(_logarithm(math.log1p, -1), domain=(-1, inf), zero="signed"))
+cbrt.bounds(increasing(math.cbrt, zero="signed"))
+
+
+@atan2.bounds
+def _(node: Node, y: ValueFacts, x: ValueFacts) -> ValueFacts:
+    made = within(-pi, pi, nan=y.may_be_nan or x.may_be_nan, zero=True)
+    return spread(node.dtype, made, node.op.facts.ulps)
+
+
+@hypot.bounds
+def _(node: Node, x: ValueFacts, y: ValueFacts) -> ValueFacts:
+    a, b = absolute(x), absolute(y)
+    made = within(math.hypot(a.low, b.low), math.hypot(a.high, b.high),
+                  nan=x.may_be_nan or y.may_be_nan)  # fmt: skip
+    return spread(node.dtype, made, node.op.facts.ulps, least=0)
+
+
+def _log_sum(step: float) -> BoundsRule:
+    """Of a sum of powers in terms of their exponents: at most `step` more than the greater."""
+
+    def rule(node: Node, x: ValueFacts, y: ValueFacts) -> ValueFacts:
+        greater = maximum(x, y)
+        made = within(greater.low, greater.high + step, nan=greater.may_be_nan, zero=True)
+        return spread(node.dtype, made, node.op.facts.ulps)
+
+    return rule
+
+
+log_add_exp.bounds(_log_sum(log(2)))
+log_add_exp2.bounds(_log_sum(1))
+
+
+@copy_sign.bounds
+def _(node: Node, x: ValueFacts, y: ValueFacts) -> ValueFacts:
+    size = absolute(x)
+    signed = y.low < 0 or y.may_be_nan or y.may_be_negative_zero
+    low = -size.high if signed else size.low
+    return within(low, size.high, nan=x.may_be_nan, zero=signed, whole=x.integer_valued)
+
+
+@gcd.bounds
+def _(node: Node, x: ValueFacts, y: ValueFacts) -> ValueFacts:
+    greatest = max(magnitude(x), magnitude(y))  # |least number| is itself, which is refused
+    return within(0, greatest, whole=True)
+
+
+bit_count.bounds(lambda node, x: within(0, node.inputs[0].dtype.bits, whole=True))

@@ -4,12 +4,13 @@ A pattern is written by calling ops on variables, so it looks like the program t
 `transpose(transpose(x, perm=p), perm=q)`. An attribute that a pattern does not mention must be at
 its default; `attrs=a` binds all those that are not mentioned. A Python number matches a constant
 whose every element is that number (0.0 does not match -0.0). None matches an input left out.
-Operands of commutative ops match in either order.
+Operands of commutative ops match in either order. `m.of(mul(x, y))` matches as the product does,
+and binds the node to m besides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import copysign
 from typing import Any
@@ -17,10 +18,42 @@ from typing import Any
 from graphopt.errors import RewriteError
 from graphopt.ir import Node, attribute_key
 from graphopt.op import Op, absent
+from graphopt.types import TensorType
 
 Bindings = Mapping[str, Any]
 REST = "attrs"
-KINDS = frozenset({"Value", "Const", "Maybe", "MaybeConst", "Many", "Attr"})
+
+
+def _any(node: Node) -> bool:
+    return True
+
+
+def _constant(node: Node) -> bool:
+    return node.constant is not None
+
+
+def _of_kind(kinds: str) -> Callable[[Node], bool]:
+    """A test for tensors whose dtype is of one of some kinds, by NumPy's letters."""
+
+    def fits(node: Node) -> bool:
+        kind = node.derived_type
+        return isinstance(kind, TensorType) and kind.dtype.kind in kinds
+
+    return fits
+
+
+KINDS: Mapping[str, Callable[[Node], bool]] = {
+    "Value": _any,
+    "Const": _constant,
+    "Maybe": _any,
+    "MaybeConst": _constant,
+    "Many": _any,
+    "Attr": _any,
+    "Float": _of_kind("f"),
+    "Integer": _of_kind("iu"),
+    "Boolean": _of_kind("b"),
+}
+"""The kinds of variables, and what a node must be that one of the kind stands for."""
 
 
 class Pattern:
@@ -38,8 +71,9 @@ class Pattern:
 class Var(Pattern):
     """A variable: binds a value, or as an attribute its value; twice the same must be equal.
 
-    Kinds: "Value" any value, "Const" a constant, "Maybe" and "MaybeConst" these or an input left
-    out, "Many" any number of operands of a variadic op, "Attr" an attribute's value.
+    Kinds: "Value" any value, "Float", "Integer" and "Boolean" tensors of such elements, "Const" a
+    constant, "Maybe" and "MaybeConst" a value or constant or an input left out, "Many" any number
+    of operands of a variadic op, "Attr" an attribute's value.
     """
 
     name: str
@@ -48,6 +82,18 @@ class Var(Pattern):
     def __post_init__(self) -> None:
         if self.kind not in KINDS:  # a parameter without an annotation would pass for a constant
             raise RewriteError(f"{self.kind!r} is no kind of variable", at=self.name)
+
+    def of(self, pattern: Apply) -> Named:
+        """What matches as `pattern` does and binds the node that matched to this variable."""
+        return Named(self.name, pattern)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Named(Pattern):
+    """A pattern whose node is bound to a name; made by `Var.of`."""
+
+    name: str
+    pattern: Apply
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +117,10 @@ def match(pattern: Any, node: Node, bound: Bindings) -> Iterator[Bindings]:
     """
     if isinstance(pattern, Apply):
         yield from match_apply(pattern, node, bound)
+    elif isinstance(pattern, Named):
+        for extended in match_apply(pattern.pattern, node, bound):
+            if extended.get(pattern.name, node) is node:
+                yield {**extended, pattern.name: node}
     elif isinstance(pattern, Var):
         known = bound.get(pattern.name)
         if known is None and _kind_fits(pattern.kind, node):
@@ -91,7 +141,7 @@ def _is_literally(pattern: Any, node: Node) -> bool:
 def _kind_fits(kind: str, node: Node) -> bool:
     if node.is_absent:
         return kind.startswith("Maybe")
-    return kind in ("Value", "Maybe") or node.constant is not None
+    return KINDS[kind](node)
 
 
 def match_apply(pattern: Apply, node: Node, bound: Bindings) -> Iterator[Bindings]:
@@ -202,6 +252,8 @@ def variables(pattern: Any) -> set[str]:
     """The names of the variables in a pattern."""
     if isinstance(pattern, Var):
         return {pattern.name}
+    if isinstance(pattern, Named):
+        return {pattern.name} | variables(pattern.pattern)
     if not isinstance(pattern, Apply):
         return set()
     parts = (*pattern.operands, *pattern.attrs.values())

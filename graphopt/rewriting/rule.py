@@ -5,8 +5,8 @@
         yield Rule("neg_neg", neg(neg(x)), x,
             fires=lambda: neg(neg(example("float32[3]"))), misses=lambda: neg(abs_(example(...))))
 
-The parameters of the generator are the variables of its patterns (annotated Value, Const,
-MaybeConst, Many or Attr); each yield is one equation. The form is egglog's.
+The parameters of the generator are the variables of its patterns (annotated Value, Float, Const,
+Many, Attr and so on); each yield is one equation. The form is egglog's.
 """
 
 from __future__ import annotations
@@ -21,10 +21,23 @@ from typing import TYPE_CHECKING, Any, Concatenate, TypeVar
 from graphopt.errors import RewriteError
 from graphopt.ir import Node
 from graphopt.op import Op
-from graphopt.rewriting.pattern import Apply, Bindings, Var, build, match_apply, variables
+from graphopt.refine import refines
+from graphopt.rewriting.pattern import (
+    Apply,
+    Bindings,
+    Named,
+    Var,
+    build,
+    match_apply,
+    variables,
+)
+from graphopt.structural import constant_op
 
 if TYPE_CHECKING:
     Value = Any
+    Float = Any
+    Integer = Any
+    Boolean = Any
     Const = Any
     Maybe = Any
     MaybeConst = Any
@@ -32,9 +45,10 @@ if TYPE_CHECKING:
     Attr = Any
 else:  # by name, whether or not annotations are evaluated
     Value, Const, Maybe = "Value", "Const", "Maybe"
+    Float, Integer, Boolean = "Float", "Integer", "Boolean"
     MaybeConst, Many, Attr = "MaybeConst", "Many", "Attr"
-"""Annotations of a rule's variables: a value, a constant, either that may be left out, several
-operands, an attribute."""
+"""Annotations of a rule's variables: a value (of floats, integers or booleans), a constant, either
+that may be left out, several operands, an attribute."""
 
 
 class Soundness(IntEnum):
@@ -77,8 +91,38 @@ Function = (
 
 So many are spelled out because a checker knows nothing of a lambda's parameters by `...`.
 """
-Side = Apply | Var | Node | Function[Node | None]
+
+
+@dataclass(frozen=True)
+class Declined:
+    """What a right side that is a function returns in place of a node: why there is none."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A condition that a rule needs, with the name by which a remark tells that it did not hold.
+
+    The name reads as what must be true: "nothing is broadcast". `test` is a function of some of the
+    rule's variables, of `root` (the matched node) and of `uses` (a function from a node to the
+    number of its uses), by its parameters' names, or by `wants`.
+    """
+
+    name: str
+    test: Function[bool]
+    wants: tuple[str, ...] | None = None
+
+
+Guards = Guard | tuple[Guard, ...]
+Side = Apply | Var | Node | Function[Node | Declined | None]
 Example = Callable[[], Node]
+Refused = Callable[[str], None]
+"""What is told why a rule does not apply where its left side matches."""
+
+
+def ignore(reason: str) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -86,21 +130,21 @@ class Rule:
     """One equation.
 
     `right` is a pattern, or a function of some of the variables (by its parameters' names; `root`
-    is the matched node) that returns a node, or None to decline. `when` is the legality guard: a
-    function of the same kind over facts of values. `worth` is the profitability guard, which may
-    ask for `uses`, a function from a node to the number of its uses. `unobserved` proves, for a
-    rule of class VALUE, that the difference cannot be seen here. `fires` makes an example to which
-    the rule applies and `misses` one that looks like it and to which it must not.
+    is the matched node) that returns a node, or why there is none. `when` are the legality guards,
+    over facts of values; `worth` the profitability guards, which may ask for `uses`. `unobserved`
+    proves, for a rule of class VALUE, that the difference cannot be seen here. `fires` makes an
+    example to which the rule applies; `misses` those that look like it and to which it must not,
+    one for each legality guard in their order, which that guard alone refuses.
     """
 
     name: str
     left: Apply
     right: Side
-    when: Function[bool] | None = None
-    worth: Function[bool] | None = None
-    unobserved: Function[bool] | None = None
+    when: Guards = ()
+    worth: Guards = ()
+    unobserved: Guard | None = None
     fires: Example | None = None
-    misses: Example | None = None
+    misses: Example | tuple[Example, ...] = ()
     soundness: Soundness = Soundness.EXACT
     family: str = ""
     doc: str = ""
@@ -115,11 +159,35 @@ class Rule:
         """The op at the root of the left side."""
         return self.left.op
 
+    @property
+    def guards(self) -> tuple[Guard, ...]:
+        """The legality guards."""
+        return as_tuple(self.when)
+
+    @property
+    def near_misses(self) -> tuple[Example, ...]:
+        """The examples to which the rule must not apply."""
+        return as_tuple(self.misses)
+
+    @cached_property
+    def _conditions(self) -> tuple[Guard, ...]:
+        return (*self.guards, *as_tuple(self.worth))
+
     @cached_property
     def _wanted(self) -> dict[Any, tuple[str, ...]]:
-        """The parameters' names of the rule's functions."""
-        functions = (self.when, self.worth, self.unobserved, self.right)
-        return {f: tuple(signature(f).parameters) for f in functions if callable(f)}
+        """The names of the variables that each of the rule's functions takes."""
+        functions: dict[Any, Any] = {g: g.test for g in (*self._conditions, self.unobserved) if g}
+        if callable(self.right):
+            functions[self.right] = self.right
+        return {
+            key: getattr(key, "wants", None) or tuple(signature(function).parameters)
+            for key, function in functions.items()
+        }
+
+    @cached_property
+    def required(self) -> frozenset[Op]:
+        """Ops that must be among those of the root's operands, or the left side cannot match."""
+        return frozenset(filter(None, map(_op_of, self.left.operands)))
 
     def check(self) -> None:
         """Raise RewriteError when a function or the right side asks for an unknown variable."""
@@ -127,36 +195,73 @@ class Rule:
         for function, names in self._wanted.items():
             if not set(names) <= known:
                 strange = sorted(set(names) - known)[0]
-                raise RewriteError(f"no variable {strange!r} in {function}", at=self.key)
+                what = repr(function.name) if isinstance(function, Guard) else "the right side"
+                raise RewriteError(f"no variable {strange!r} for {what}", at=self.key)
         if not variables(self.right) <= known:
             raise RewriteError("the right side has a variable that the left has not", at=self.key)
 
-    def apply(self, node: Node, math: Math, uses: Callable[[Node], int]) -> Node | None:
-        """What the rule puts in place of a node, None where it does not apply."""
+    def apply(
+        self, node: Node, math: Math, uses: Callable[[Node], int], refused: Refused = ignore
+    ) -> Node | None:
+        """What the rule puts in place of a node, None where it does not apply.
+
+        `refused` is told why, of each way in which the left side matches.
+        """
         for bound in match_apply(self.left, node, {}):
             bound = {**bound, "root": node, "uses": uses}
-            if self._admitted(bound, math):
-                made = self._right(bound)
-                if made is not None and made is not node:
+            failed = self._failed(bound, math)
+            if failed is not None:
+                refused(f"not so: {failed.name}")
+                continue
+            made = self._right(bound)
+            if isinstance(made, Declined):
+                refused(made.reason)
+            elif made is not None and made is not node:
+                if refines(made, node):
                     return made
+                refused(f"{made.type} does not refine {node.type}")
         return None
 
-    def _admitted(self, bound: Bindings, math: Math) -> bool:
-        if self.when is not None and not self._call(self.when, bound):
-            return False
-        proof_wanted = self.soundness is Soundness.VALUE and math is Math.DEFAULT
-        if proof_wanted and (self.unobserved is None or not self._call(self.unobserved, bound)):
-            return False
-        return self.worth is None or self._call(self.worth, bound)
+    def _failed(self, bound: Bindings, math: Math) -> Guard | None:
+        """The first guard that does not hold, None where all do."""
+        for guard in self._conditions:
+            if not self._holds(guard, bound):
+                return guard
+        if self.soundness is Soundness.VALUE and math is Math.DEFAULT:
+            proof = self.unobserved or UNPROVEN
+            return None if self._holds(proof, bound) else proof
+        return None
 
-    def _right(self, bound: Bindings) -> Node | None:
+    def _right(self, bound: Bindings) -> Node | Declined | None:
         if not callable(self.right):
             return build(self.right, bound)
-        made: Node | None = self._call(self.right, bound)
-        return made
+        right: Callable[..., Node | Declined | None] = self.right
+        return right(*(bound[name] for name in self._wanted[right]))
 
-    def _call(self, function: Callable[..., Any], bound: Bindings) -> Any:
-        return function(*(bound[name] for name in self._wanted[function]))
+    def _holds(self, guard: Guard, bound: Bindings) -> bool:
+        if guard is UNPROVEN:
+            return False
+        test: Callable[..., bool] = guard.test
+        return test(*(bound[name] for name in self._wanted[guard]))
+
+
+UNPROVEN = Guard("the sign of zero and a NaN's payload cannot be seen", lambda root: False)
+
+
+def _op_of(pattern: Any) -> Op | None:
+    """The op that a node must have to match a pattern, None if that cannot be said."""
+    if isinstance(pattern, Named):
+        return pattern.pattern.op
+    if isinstance(pattern, Apply):
+        return pattern.op
+    if isinstance(pattern, Var):
+        return constant_op if pattern.kind == "Const" else None
+    return constant_op if isinstance(pattern, int | float) else None
+
+
+def as_tuple(items: T | tuple[T, ...]) -> tuple[T, ...]:
+    """One thing as a tuple of one."""
+    return items if isinstance(items, tuple) else (items,)  # pyright: ignore[reportUnknownVariableType]
 
 
 Equations = Iterator[Rule]

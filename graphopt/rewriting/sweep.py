@@ -20,16 +20,22 @@ from graphopt.graph import Graph
 from graphopt.ir import Node
 from graphopt.records import Derivation
 from graphopt.refine import refines
-from graphopt.rewriting.rule import Math, RuleSet
+from graphopt.rewriting.rule import Math, Rule, RuleSet
 
 Rewriter = Callable[[Node], tuple[Node, str] | None]
 """What replaces a node, and the name of the rule that said so; None to keep it."""
 
-MAX_CHAIN = 64
-"""Rewrites in a row at one place before the rules are taken to go round in circles."""
+MAX_CHAIN = 128
+"""Rewrites of each other's results before the rules are taken to go round in circles."""
+SHOWN = 6
+"""How many of them the message shows."""
 
 
 def _nothing() -> None:
+    return None
+
+
+def _unheard(rule: str, old: Node, new: Node) -> None:
     return None
 
 
@@ -38,20 +44,23 @@ class Sweep:
     """The state of one sweep.
 
     `memo` maps every visited value to what it became; `derivations` says by which rule. `tick` is
-    called now and then and raises when a budget is spent. `fuel` bounds the number of rewrites.
-    `uses` is told what each value became, for rewriters that ask it.
+    called now and then and raises when a budget is spent. `fuel` bounds the number of rewrites:
+    with less of it the last ones are left out, which finds the one that does harm. `uses` is told
+    what each value became, for rewriters that ask it; `applied` is told of each rewrite.
     """
 
     rewriter: Rewriter
     tick: Callable[[], None] = _nothing
     uses: Uses | None = None
     fuel: int | None = None
+    applied: Callable[[str, Node, Node], None] = _unheard
     memo: dict[Node, Node] = field(default_factory=dict[Node, Node])
     derivations: dict[Node, Derivation] = field(default_factory=dict[Node, Derivation])
     counts: Counter[str] = field(default_factory=Counter[str])
     _forward: dict[Node, Node] = field(default_factory=dict[Node, Node])
     _depth: dict[Node, int] = field(default_factory=dict[Node, int])
     _bodies: dict[Body, Body] = field(default_factory=dict[Body, Body])
+    _last: str = ""
 
     def run(self, roots: tuple[Node, ...]) -> tuple[Node, ...]:
         """The rewritten roots."""
@@ -75,6 +84,9 @@ class Sweep:
             pending = [item for item in node.inputs if item not in memo]
             if pending:
                 stack.extend(reversed(pending))
+                if node in self._depth:  # what a rule made beside its result counts as one with it
+                    for item in pending:
+                        self._depth.setdefault(item, self._depth[node])
                 continue
             steps += 1
             if steps % 256 == 0:
@@ -108,7 +120,9 @@ class Sweep:
         made, rule = found
         if not refines(made, node):
             raise RewriteError(f"{made.type} does not refine {node.type} of {node!r}", at=rule)
+        self._last = rule
         self.counts[rule] += 1
+        self.applied(rule, node, made)
         self._derive(made, rule, node)
         return made
 
@@ -143,9 +157,26 @@ class Sweep:
         """Refuse rules that undo each other or never end."""
         self._depth[made] = depth = self._depth.get(node, 0) + 1
         if depth > MAX_CHAIN or made in self._forward:
-            derivation = self.derivations.get(made)
-            name = derivation.rule if derivation else "?"
-            raise RewriteError(f"rules go round in circles at {node!r}", at=name)
+            chain = self._chain(node)
+            name = chain[-1][1] if chain else "?"
+            lines = [f"  {old!r}\n    by {rule}" for old, rule in chain[-SHOWN:]]
+            shown = "\n".join([*lines, f"  {made!r}"])
+            raise RewriteError(f"rules go round in circles:\n{shown}", at=name)
+
+    def _chain(self, last: Node) -> list[tuple[Node, str]]:
+        """How a value came to be, rule by rule: (the value before, the rule)."""
+        made: list[tuple[Node, str]] = []
+        seen: set[Node] = set()
+        node = last
+        while node not in seen:
+            seen.add(node)
+            earlier = self.derivations.get(node)
+            if earlier is None:
+                break
+            node = earlier.olds[0]
+            made.append((node, earlier.rule or "its operands' change"))
+        made.reverse()
+        return [*made, (last, self._last)]
 
 
 def sweep(graph: Graph, rewriter: Rewriter, **options: Any) -> tuple[Graph, Sweep]:
@@ -159,27 +190,60 @@ def sweep(graph: Graph, rewriter: Rewriter, **options: Any) -> tuple[Graph, Swee
     return graph.with_outputs(roots, derived), state
 
 
+Missed = Callable[[str, Node, str], None]
+"""What is told that a rule was refused: its key, the node, the reason."""
+
+
 def rewriter_of(
-    rules: RuleSet, math: Math, enabled: Callable[[str], bool], uses: Callable[[Node], int]
+    rules: RuleSet,
+    math: Math,
+    enabled: Callable[[str], bool],
+    uses: Callable[[Node], int],
+    missed: Missed | None = None,
 ) -> Rewriter:
-    """The rewriter that tries a set's rules in order, those of the node's op only."""
-    by_root: dict[Any, list[Any]] = {}
+    """The rewriter that tries a set's rules in order, those of the node's op only.
+
+    `missed` is told of rules whose left side matches, and which a guard or the class refuses.
+    """
+    by_root: dict[Any, list[Rule]] = {}
     for rule in rules:
-        if math.admits(rule.soundness) and enabled(rule.key):
+        if enabled(rule.key) and (missed or math.admits(rule.soundness)):
             by_root.setdefault(rule.root, []).append(rule)
 
     def rewrite(node: Node) -> tuple[Node, str] | None:
-        for rule in by_root.get(node.op, ()):
+        candidates = by_root.get(node.op)
+        if candidates is None:
+            return None
+        operands = {item.op for item in node.inputs}
+        for rule in candidates:
+            if not rule.required <= operands:
+                continue
             try:
-                made = rule.apply(node, math, uses)
+                made = _applied(rule, node, math, uses, missed)
             except GraphoptError as error:
                 error.add_note(f"in the rule {rule.key} on {node!r}")
                 raise
-            if made is not None and refines(made, node):
+            if made is not None:
                 return made, rule.key
         return None
 
     return rewrite
+
+
+def _applied(
+    rule: Rule, node: Node, math: Math, uses: Callable[[Node], int], missed: Missed | None
+) -> Node | None:
+    """What a rule makes of a node; why it makes nothing of it is told to `missed`."""
+    if missed is None:
+        return rule.apply(node, math, uses)
+    reasons: list[str] = []
+    made = rule.apply(node, math, uses, reasons.append)
+    if made is not None and not math.admits(rule.soundness):
+        made = None
+        reasons.append(f"its class is {rule.soundness.name.lower()}")
+    if made is None and reasons:
+        missed(rule.key, node, reasons[-1])
+    return made
 
 
 class Uses:

@@ -14,7 +14,7 @@ from graphopt.graph import Graph
 from graphopt.ir import Node
 from graphopt.op import Array, Xp, op
 from graphopt.records import Record, Tables
-from graphopt.rewriting.rule import Equations, Math, Rule, RuleSet, Soundness, Value, rules
+from graphopt.rewriting.rule import Equations, Guard, Math, Rule, RuleSet, Soundness, Value, rules
 from graphopt.rewriting.sweep import MAX_CHAIN, Rewriter, Sweep, Uses, rewriter_of, sweep
 from graphopt.structural import constant
 from graphopt.types import DType, Type
@@ -219,7 +219,7 @@ def test_math_admits_rules_by_soundness(
 
     @rules(soundness)
     def one(x: Value) -> Equations:
-        yield Rule("r", neg(neg(x)), x, unobserved=proof if unobserved else None)
+        yield Rule("r", neg(neg(x)), x, unobserved=Guard("p", proof) if unobserved else None)
 
     graph = graph_of(neg(neg(A)), inputs=(A, B))
     admitted = {
@@ -244,8 +244,8 @@ def test_guards_see_bindings_root_and_uses() -> None:
             "once",
             neg(neg(x)),
             x,
-            when=not_b,
-            worth=used_once,
+            when=Guard("x is not b", not_b),
+            worth=Guard("x is used once", used_once),
         )
 
     made, _ = swept(guarded, neg(neg(A)), neg(neg(B)))
@@ -263,7 +263,7 @@ def test_unknown_variable_in_a_guard_is_refused() -> None:
 
         @rules()
         def wrong(x: Value) -> Equations:
-            yield Rule("r", neg(x), x, when=about_z)
+            yield Rule("r", neg(x), x, when=Guard("z is a sum", about_z))
 
     with pytest.raises(RewriteError, match="the left has not"):
 

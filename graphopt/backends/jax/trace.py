@@ -17,16 +17,16 @@ import numpy as np
 
 from graphopt.backends import reference
 from graphopt.backends.executable import NeedsValues, Spec
-from graphopt.backends.jax.control import run_if
+from graphopt.backends.jax.control import CONTROL
 from graphopt.backends.jax.kernels import KERNELS, STATIC
 from graphopt.backends.jax.library import jax
 from graphopt.backends.jax.namespace import JAX, on_device
 from graphopt.backends.jax.weights import LITERAL, Weights
-from graphopt.backends.provenance import described
 from graphopt.body import Body
 from graphopt.errors import ExecutionError, GraphoptError, UnsupportedError
 from graphopt.graph import Graph
 from graphopt.ir import Node, types_of, walk
+from graphopt.provenance import described
 from graphopt.types import TensorType
 
 Array = Any
@@ -108,8 +108,8 @@ class Trace:
                 f"no kernel for the operator {node.op!r}", at=self.subject.origin(node)
             )
         try:
-            if node.op.key == ("", "If"):
-                return run_if(self, node, operands)
+            if node.op.key in CONTROL:
+                return CONTROL[node.op.key](self, node, operands)
             kernel = KERNELS.get(node.op.key, node.op.kernel)
             made = kernel(JAX, *self._ready(node, operands), **node.op.arguments(node.attrs))
         except UNKNOWN_CONTENT:
@@ -170,12 +170,14 @@ class Trace:
         )
 
     def body(self, node: Node, body: Body, captures: Sequence[Array]) -> tuple[Array, ...]:
-        """The outputs of a body of `node` on what it captures, the node's last inputs."""
+        """The outputs of a body of `node` on arguments, the first of them the node's last inputs."""
         nodes = list(walk(body.outputs))
         parameters = [item for item in nodes if item.op.name == "Bound"]
         bound: dict[Node, int] = {item: item.attrs["index"] for item in parameters}
-        outer = node.inputs[len(node.inputs) - len(captures) :]
-        sources = {item: self.sources.get(outer[k], NOWHERE) for item, k in bound.items()}
+        outer = dict(enumerate(node.inputs, len(captures) - len(node.inputs)))
+        sources = {
+            item: self.sources.get(outer[k], NOWHERE) for item, k in bound.items() if k in outer
+        }
         inner = Trace(self.subject, sources)
         return inner.run(nodes, body.outputs, {item: captures[k] for item, k in bound.items()})
 

@@ -29,7 +29,7 @@ from graphopt.backends.numpy.block import (
 from graphopt.backends.numpy.namespace import RecordingNamespace
 from graphopt.backends.numpy.operators import OPERATORS
 from graphopt.backends.numpy.recorder import Recorder
-from graphopt.backends.provenance import described
+from graphopt.provenance import described
 from graphopt.body import Body
 from graphopt.errors import ExecutionError, GraphoptError, UnsupportedError
 from graphopt.graph import Graph
@@ -57,6 +57,7 @@ class Lowering:
         self._environment: dict[Node, Any] = {}
         self._sizes: dict[str, int] = {}
         self._told: Callable[[Node], str] = attrgetter("label")
+        self._limit: int | None = None
 
     def graph(
         self, graph: Graph, inputs: Sequence[Any], by_value: Mapping[int, Array]
@@ -85,7 +86,9 @@ class Lowering:
                 self._sizes[atom.name] = number
 
     def body(self, body: Body, arguments: Sequence[Any]) -> tuple[Any, ...]:
-        """Record a body's nodes in place of its call."""
+        """Record a body's nodes in place of its call; a loop may call it without end."""
+        if self._limit is not None and len(self.recorder.calls) > self._limit:
+            raise DataDependentError("too many calls")
         nodes = list(walk(body.outputs))
         environment = {n: arguments[n.attrs["index"]] for n in nodes if n.op.name == "Bound"}
         owner, sizes = self.recorder.node, self._sizes
@@ -132,6 +135,13 @@ class Lowering:
     def _record(self, node: Node, operands: list[Any]) -> Any:
         """Run a node's kernel on refs; raises RecordingError when it cannot be written down."""
         mark = len(self.recorder.calls)
+        outer, self._limit = self._limit, self._limit or mark + MAX_CALLS
+        try:
+            return self._kernel(node, operands, mark)
+        finally:
+            self._limit = outer
+
+    def _kernel(self, node: Node, operands: list[Any], mark: int) -> Any:
         arguments = node.op.arguments(node.attrs)
         kernel = node.op.kernel if node.op.domain else OPERATORS.get(node.op.name, node.op.kernel)
         try:

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import graphopt
-from graphopt.backends.provenance import described, origin
+from graphopt.provenance import described, origin
 from graphopt.errors import ExecutionError
 from graphopt.graph import Graph
 from graphopt.ir import Node
