@@ -111,7 +111,7 @@ def choices(p: Const, q: Value, x: Value, y: Value) -> Equations:
         when=Guard("nothing is broadcast", lambda root, x: same_shape(root, x)),
         fires=lambda: where(example("bool[N]", "q"), example("float32[N]"), example("float32[N]")),
         misses=lambda: where(
-            example("bool[2, 1]", "q"), example("float32[3]"), example("float32[3]")
+            example("bool[...]", "q"), example("float32[3]"), example("float32[3]")
         ),
     )
     yield Rule(
@@ -123,7 +123,7 @@ def choices(p: Const, q: Value, x: Value, y: Value) -> Equations:
             lambda p, x, y, root: same_shape(root, x if all_are(p, True) else y),
         ),
         fires=lambda: where(filled(1, 3, dtype="bool"), example("float32[3]"), filled(2)),
-        misses=lambda: where(filled(1, 2, 1, dtype="bool"), example("float32[3]"), filled(2)),
+        misses=lambda: where(filled(1, 4, 1, 1, dtype="bool"), example("float32[...]"), filled(2)),
     )
 
 

@@ -50,7 +50,9 @@ def reshapes(x: Value, i: Value, j: Value) -> Equations:
         x,
         when=Guard("the shape stays", same_shape, ("root", "x")),
         fires=lambda: squeeze(unsqueeze(example(f), ints(1)), ints(1)),
-        misses=lambda: squeeze(unsqueeze(example("float32[1, N]"), ints(2)), ints(0)),
+        misses=lambda: squeeze(
+            unsqueeze(example("float32[1, N]"), ints(2)), example("int64[1]", "axes")
+        ),
     )
     yield Rule(
         "unsqueeze_squeeze",
@@ -58,7 +60,9 @@ def reshapes(x: Value, i: Value, j: Value) -> Equations:
         x,
         when=Guard("the shape stays", same_shape, ("root", "x")),
         fires=lambda: unsqueeze(squeeze(example("float32[2, 1, N]"), ints(1)), ints(1)),
-        misses=lambda: unsqueeze(squeeze(example("float32[2, 1, N]"), ints(1)), ints(0)),
+        misses=lambda: unsqueeze(
+            squeeze(example("float32[2, 1, N]"), ints(1)), example("int64[1]", "axes")
+        ),
     )
     yield Rule(
         "unsqueeze_twice",

@@ -11,12 +11,14 @@ from graphopt.types import BY_LABEL, TensorType
 
 
 def example(kind: str, name: str = "x") -> Node:
-    """An input of a type written like `float32[2, N, ?]`.
+    """An input of a type written like `float32[2, N, ?]`, or `float32[...]` for any rank.
 
     >>> print(example("float32[2, N]").type)
     float32[2, N]
     """
     dtype, _, sizes = kind.removesuffix("]").partition("[")
+    if sizes == "...":
+        return graph_input(name, TensorType(BY_LABEL[dtype], None))
     shape = tuple(
         None if size == "?" else int(size) if size.isdigit() else symbol(size)
         for size in (part.strip() for part in sizes.split(","))

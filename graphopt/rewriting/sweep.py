@@ -131,7 +131,7 @@ class Sweep:
             return node
         inputs = tuple([self.memo[item] for item in node.inputs])
         try:
-            if node.op.has_bodies:
+            if node.op.has_bodies and not node.op.facts.sealed:
                 bodies = {name: self._swept(body) for name, body in node.bodies}
                 if any(body is not node.attrs[name] for name, body in bodies.items()):
                     return Node(node.op, inputs, {**node.attrs, **bodies})
