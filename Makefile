@@ -63,6 +63,7 @@ bench: $(STAMP) ## measure optimizing and running times
 
 fuzz: $(STAMP) ## run the generated-program tests at full size
 	GRAPHOPT_FULL=1 $(PY) -m pytest -n $(JOBS) -m fuzz
+	$(PY) -m tools.fuzz --graphs 10000 --jobs $(JOBS) --jax
 	$(PY) -m tools.fuzz_engine --mode sim --programs 100000
 	$(PY) -m tools.fuzz_engine --mode threads --programs 10000
 

@@ -14,8 +14,7 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False  # typing's own would double what `import graphopt` costs
 
 if TYPE_CHECKING:
-    from graphopt.api import load, optimize, save
-    from graphopt.backends.executable import compile
+    from graphopt.api import compile, load, optimize, save
     from graphopt.check import check_equivalent
     from graphopt.check_backends import compare_backends
     from graphopt.errors import GraphoptError
@@ -43,7 +42,7 @@ _HOMES = {
     "TensorType": "graphopt.types",
     "check_equivalent": "graphopt.check",
     "compare_backends": "graphopt.check_backends",
-    "compile": "graphopt.backends.executable",
+    "compile": "graphopt.api",
     "constant": "graphopt.frontends.trace",
     "function": "graphopt.frontends.trace",
     "load": "graphopt.api",

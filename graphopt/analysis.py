@@ -27,6 +27,13 @@ def finite_and_normal(array: np.ndarray[Any, np.dtype[Any]]) -> bool:
     """Whether every element is finite and not subnormal: what a folded weight must be."""
     import ml_dtypes
 
-    magnitude = np.abs(array.astype(np.float64))
-    tiny = float(ml_dtypes.finfo(array.dtype).tiny)  # type: ignore[no-untyped-call]
-    return bool(np.all(np.isfinite(magnitude) & ((magnitude >= tiny) | (magnitude == 0))))
+    if array.size == 0:
+        return True
+    with np.errstate(all="ignore"):
+        magnitude = np.abs(array)
+        if not np.isfinite(magnitude.max()):  # a NaN is the largest
+            return False
+    tiny = array.dtype.type(ml_dtypes.finfo(array.dtype).tiny)  # type: ignore[no-untyped-call]
+    if magnitude.min() >= tiny:
+        return True
+    return bool(np.all((magnitude >= tiny) | (magnitude == 0)))

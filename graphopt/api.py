@@ -1,4 +1,4 @@
-"""The three verbs: load a program, optimize it, save it.
+"""The verbs: load a program, optimize it, compile it, save it.
 
 Beside the shell's commands this is the only module that reaches both the passes and the doors, and
 it does so inside functions, so that importing it costs nothing.
@@ -17,15 +17,21 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from graphopt.errors import ModelError, PipelineError, TextError, UsageError, nearest
 
 if TYPE_CHECKING:
+    from graphopt.backends.executable import Executable
     from graphopt.frontends.onnx import Saved
     from graphopt.graph import Graph
     from graphopt.pipeline import Budget, Listener, Pass
     from graphopt.remarks import Remark
 
 Source = str | PathLike[str] | bytes | BinaryIO
+TargetName = Literal["portable", "ort"]
+LayoutName = Literal["auto", "keep"]
 MathName = Literal["strict", "default", "fast"]
 SNIFFED = 4096
 LFS_POINTER = b"version https://git-lfs"
+LAYOUTS = ("auto", "keep")
+SPATIAL = frozenset({("", "Conv"), ("", "MaxPool"), ("", "AveragePool")})
+"""Ops whose images may have another layout; without any, passes need not be loaded."""
 CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\r\f")
 
 
@@ -108,26 +114,28 @@ def _load_onnx(source: str | PathLike[str] | bytes) -> Graph:
 @collector_paused()
 def save(
     graph: Graph,
-    target: str | PathLike[str] | BinaryIO,
+    path: str | PathLike[str] | BinaryIO,
     *,
     opset: int | None = None,
     external_data: Literal["auto", "never", "always"] = "auto",
+    target: TargetName = "portable",
 ) -> Saved | None:
     """Write a graph: the textual form where the name ends in `.gir`, else an ONNX model.
 
     `opset` forces the version of ONNX's operators, `external_data` says whether weights go to a
-    file beside the model (auto: when it would be too large without). The target is replaced at
-    once, or not touched when writing fails. Returns how an ONNX model was written. Raises OSError,
-    and UnsupportedError when the graph has no form at that opset.
+    file beside the model (auto: when it would be too large without). `target` is for whom it is:
+    portable, with standard operators only, or ort, with those of ONNX Runtime besides. The file is
+    replaced at once, or not touched when writing fails. Returns how an ONNX model was written.
+    Raises OSError, and UnsupportedError when the graph has no form at that opset.
     """
-    if isinstance(target, str | PathLike) and fspath(target).endswith(".gir"):
+    if isinstance(path, str | PathLike) and fspath(path).endswith(".gir"):
         from graphopt.text import write_text
 
-        write_text(graph, Path(target))
+        write_text(graph, Path(path))
         return None
     from graphopt.frontends import onnx
 
-    return onnx.save(graph, target, opset=opset, external_data=external_data)
+    return onnx.save(graph, path, opset=opset, external_data=external_data, target=target)
 
 
 @collector_paused()
@@ -175,6 +183,40 @@ def optimize(
         fuel=fuel,
     )
     return run_pipeline(graph, resolve_pipeline(pipeline), context)
+
+
+def compile(
+    graph: Graph,
+    backend: str = "numpy",
+    *,
+    threads: int | None = None,
+    donate: Iterable[str] = (),
+    layout: LayoutName = "auto",
+) -> Executable:
+    """A graph as a function of arrays: run(*arrays) or run(**named) returns a tuple of arrays.
+
+    `backend` is numpy (threaded NumPy, on at most `threads` threads, by default one a processor),
+    jax (XLA) or reference (serial NumPy, node by node: the definition of what a graph means).
+    `donate` names inputs whose memory the jax backend may reuse: their arrays are gone after a
+    call. With `layout` auto, images inside the graph have their channels last where the backend
+    should be faster so, which changes results within rounding; keep leaves them as they are.
+    Raises UsageError for an unknown backend or layout, MissingExtraError when the backend is not
+    installed, and UnsupportedError for a graph that it cannot run.
+    """
+    from graphopt.backends import executable
+
+    if layout not in LAYOUTS:
+        hint = nearest(layout, LAYOUTS)
+        raise UsageError(f"no layout is called {layout!r}{hint}", at="layout")
+
+    def prepare(opened: Graph) -> Graph:
+        if layout == "keep" or not any(node.op.key in SPATIAL for node in opened.nodes):
+            return opened
+        from graphopt.passes.layout import TARGETS, Layout
+
+        return optimize(opened, [Layout(backend)]) if backend in TARGETS else opened
+
+    return executable.compile(graph, backend, threads=threads, donate=donate, prepare=prepare)
 
 
 def resolve_pipeline(pipeline: str | Sequence[Pass]) -> list[Pass]:

@@ -88,14 +88,18 @@ class Body:
             index: int = node.attrs["index"] if node.op.name == "Bound" else -1
             return None if index < 0 else given[index]
 
-        return given, _over(self.outputs, replace, lambda node: True)
+        return given, _over(self.outputs, replace, lambda node: True, opens=True)
 
     def result_types(self, arguments: Sequence[Node]) -> tuple[Type, ...]:
-        """The outputs' types as the node that has this body over `arguments` sees them."""
+        """The outputs' types as the node that has this body over `arguments` sees them.
+
+        A named size of a parameter is what the argument has there.
+        """
+        named = _named_sizes(self.params, arguments)
 
         def outside(atom: dims.Symbol | dims.DimOf) -> Size | None:
             if isinstance(atom, dims.Symbol):
-                return dims.symbol(atom.name)
+                return named.get(atom.name, dims.symbol(atom.name))
             if atom.value.op.name != "Bound":
                 return None
             index: int = atom.value.attrs["index"]
@@ -122,13 +126,17 @@ def _over(
     outputs: Sequence[Node],
     replace: Callable[[Node], Node | None],
     is_inside: Callable[[Node], bool],
+    *,
+    opens: bool = False,
 ) -> tuple[Node, ...]:
     """The outputs with some nodes replaced, also where types among attributes speak of their axes.
 
-    An axis of a value that does not lie inside is not known there.
+    An axis of a value that does not lie inside is not known there. `opens` says that it is the
+    outputs that are closed, not what is made of them: the graph around a body is not looked at.
     """
     made = rebuild(outputs, replace)
-    named = _named_values(chain(*(kinds for node in walk(made) for _, kinds in _types_among(node))))
+    inner = walk(outputs if opens else made)
+    named = _named_values(chain(*(kinds for node in inner for _, kinds in _types_among(node))))
     if not named:
         return made
     images = dict(zip(named, rebuild(named, replace), strict=True))
@@ -148,6 +156,29 @@ def _over(
             attrs[name] = resized if type(attrs[name]) is tuple else resized[0]
         memo[node] = Node(node.op, tuple(memo[item] for item in node.inputs), attrs)
     return tuple(memo[node] for node in made)
+
+
+def _named_sizes(params: Sequence[Type], arguments: Sequence[Node]) -> dict[str, Size | None]:
+    """What the named sizes of parameters are for these arguments; None for what is not known.
+
+    Only those are told that differ from their names.
+    """
+    found: dict[str, Size | None] = {}
+    for param, argument in zip(params, arguments, strict=True):
+        kind = argument.type
+        if not isinstance(param, TensorType) or not isinstance(kind, TensorType):
+            continue
+        if param.shape == kind.shape or param.shape is None:
+            continue
+        given = kind.shape or (None,) * len(param.shape)
+        for wanted, size in zip(param.shape, given, strict=True):
+            if not isinstance(wanted, dims.Dim) or wanted == size:
+                continue
+            alone = dims.sole_atom(wanted)
+            for atom in dims.atoms(wanted):
+                if isinstance(atom, dims.Symbol) and found.get(atom.name) is None:
+                    found[atom.name] = size if atom == alone else None
+    return found
 
 
 def _types_among(node: Node) -> Iterator[tuple[str, tuple[Type, ...]]]:

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from graphopt.api import compile
 from graphopt.backends import reference
-from graphopt.backends.executable import compile
 from graphopt.check import CheckResult, Run, Tolerance, Trials, compare
 from graphopt.errors import (
     CheckError,

@@ -290,8 +290,20 @@ def floordiv(a: Size, b: Size) -> Size:
 
 
 def minimum(a: Size, b: Size) -> Size:
-    """The smaller of two sizes."""
-    return a if at_most(a, b) else b if at_most(b, a) else _extreme("min", a, b)
+    """The smaller of two sizes; of a number and a maximum, the maximum of two minima.
+
+    >>> n = symbol("N")
+    >>> print(minimum(3, n - 2), minimum(3, maximum(0, n - 2)))
+    min(5, N) - 2 max(0, min(5, N) - 2)
+    """
+    if at_most(a, b) or at_most(b, a):
+        return a if at_most(a, b) else b
+    for number, size in ((a, b), (b, a)):
+        atom = sole_atom(size - (term := _terms(size).get(ONE, 0)))
+        if isinstance(number, int) and isinstance(atom, Extreme) and atom.kind == "max":
+            return _extreme("max", *(minimum(number, each + term) for each in atom.sizes))
+    shift = min(_terms(size).get(ONE, 0) for size in (a, b) if not isinstance(size, int))
+    return _extreme("min", a - shift, b - shift) + shift
 
 
 def maximum(a: Size, b: Size) -> Size:
@@ -302,8 +314,9 @@ def maximum(a: Size, b: Size) -> Size:
 def _extreme(kind: Literal["min", "max"], *sizes: Size) -> Size:
     flat: set[Size] = set()
     for size in sizes:
-        atom = sole_atom(size)
-        flat |= atom.sizes if isinstance(atom, Extreme) and atom.kind == kind else {size}
+        atom = sole_atom(size - (term := _terms(size).get(ONE, 0)))
+        inner = atom.sizes if isinstance(atom, Extreme) and atom.kind == kind else {size - term}
+        flat |= {each + term for each in inner}
 
     def needless(a: Size, b: Size) -> bool:
         return a != b and (at_most(b, a) if kind == "min" else at_most(a, b))

@@ -88,7 +88,7 @@ class Graph:
         count = len(self.outputs)
         tables = self.tables
         if derivations:
-            tables = replace(tables, derivations={**tables.derivations, **derivations})
+            tables = replace(tables, derivations=_joined(tables.derivations, derivations))
         return replace(self, outputs=roots[:count], effects=roots[count:], tables=tables)
 
     def without_dead_history(self) -> Graph:
@@ -148,6 +148,21 @@ class Graph:
         from graphopt.draw import to_html, to_svg
 
         return {"text/plain": repr(self), "image/svg+xml": to_svg(self), "text/html": to_html(self)}
+
+
+def _joined(
+    known: Mapping[Node, Derivation], more: Mapping[Node, Derivation]
+) -> Mapping[Node, Derivation]:
+    """Both tables. What was only rebuilt, and before that only rebuilt, is derived from the first:
+    the values between are forgotten."""
+    made = dict(known)
+    for node, derivation in more.items():
+        earlier = None if derivation.rule else known.get(derivation.olds[0])
+        if earlier is None or earlier.rule or len(derivation.olds) > 1:
+            made[node] = derivation
+        else:
+            made[node] = earlier
+    return made
 
 
 def operations(nodes: Iterable[Node]) -> Iterator[Node]:

@@ -20,7 +20,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, Self, TypeAlias, cast
 
 from graphopt.errors import GraphoptError, TypeRuleError, nearest
 from graphopt.ir import NO_ATTRIBUTES, Attributes, Node, attribute_key
@@ -37,7 +37,17 @@ Floats = tuple[float, ...]
 Strings = tuple[str, ...]
 
 TypeRule = Callable[..., Type | tuple[Type, ...]]
-BoundsRule = Callable[..., "ValueFacts | tuple[ValueFacts, ...]"]
+Proven: TypeAlias = "ValueFacts | tuple[ValueFacts, ...]"
+BoundsRule: TypeAlias = (
+    Callable[[Node, Any], Proven]
+    | Callable[[Node, Any, Any], Proven]
+    | Callable[[Node, Any, Any, Any], Proven]
+    | Callable[Concatenate[Node, Any, Any, Any, Any, ...], Proven]
+)
+"""From a node and the facts of its inputs (None: absent) to those of its outputs.
+
+So many are spelled out because a checker knows nothing of a lambda's parameters by `...`.
+"""
 REQUIRED = object()
 
 OPSET = 28
@@ -57,7 +67,11 @@ class Facts:
     eps * max(1, |y|). `host_inputs`: inputs whose content, not only type, shapes the result.
     `mutates`: positions of inputs that are versions of a resource which the node ends, returning
     the successor as output of the same rank among its resource outputs. `opaque`: not understood:
-    never merged, duplicated, folded or moved.
+    never merged, duplicated, folded or moved. `signed_zero`: what becomes of it when a zero among
+    the inputs has its other sign: absorbed, the results keep their bits; passed, they change in the
+    signs of zeros at the most; "", anything, as of 1 / x. It does not hold of strings, nor of
+    the inputs at the positions that are `revealing`, such as a divisor. `sealed`: rewrites do
+    not enter its bodies.
     """
 
     elementwise: bool = False
@@ -72,8 +86,11 @@ class Facts:
     mutates: tuple[int, ...] = ()
     host_inputs: tuple[int, ...] = ()
     opaque: bool = False
+    sealed: bool = False
     ulps: float = 0.0
     ufunc: str = ""
+    signed_zero: Literal["passed", "absorbed", ""] = ""
+    revealing: tuple[int, ...] = ()
 
 
 PLAIN = Facts()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import Field, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,8 +22,10 @@ from graphopt.ir import Node
 from graphopt.refine import signature_refines
 from graphopt.remarks import Log, Replay
 from graphopt.report import PassRecord, Report
+from graphopt.rewriting.plan import Planner, followed
 from graphopt.rewriting.rule import Math, RuleSet
-from graphopt.rewriting.sweep import Rewriter, Uses, rewriter_of, sweep
+from graphopt.rewriting.sweep import Dispatch, Rewriter, sweep
+from graphopt.rewriting.uses import Uses
 from graphopt.verify import verify_structure
 
 
@@ -95,7 +97,7 @@ class Context:
     `math` says which classes of rules are admitted, `disabled` are globs over the names of passes
     and rules. `log` keeps remarks; `only` allows the rewrites of a log and no others; `fuel` is how
     many rewrites may still be made. `grown` is by how many bytes folding has enlarged the constants
-    so far, in the whole run of the pipeline; folding bounds it.
+    so far, in this run and those before; folding bounds it.
     """
 
     math: Math = Math.DEFAULT
@@ -112,6 +114,8 @@ class Context:
     _counts: Counter[str] = field(default_factory=Counter[str])
     _deadline: float = float("inf")
     _resident: int = 0
+    _dispatches: dict[int, Dispatch] = field(default_factory=dict[int, Dispatch])
+    _settled: tuple[Graph | None, set[Pass]] = field(default_factory=lambda: (None, set[Pass]()))
 
     def enabled(self, name: str) -> bool:
         """Whether a pass or rule is not switched off; `family` switches off `family.rule` too."""
@@ -157,6 +161,24 @@ class Context:
             self.log.passed(self._running, made.graph, made.done)
         return made.graph
 
+    def follow(self, graph: Graph, planner: Planner, order: Iterable[Node] | None = None) -> Graph:
+        """The graph after what a pass has planned, its rewrites counted and told.
+
+        `order` is that of `graphopt.rewriting.plan.followed`.
+        """
+        made = followed(graph, planner, self.allows, self.tick, order)
+        counts = Counter(rule for rule, _, _ in made.done)
+        return self.keep(Attempt(made.graph, counts, made.done))
+
+    def allows(self, rule: str, node: Node, made: int = 0) -> bool:
+        """Whether a rule is switched on and may replace a node, by the log and what fuel is left.
+
+        For passes that build what they make themselves; `made` rewrites are not kept yet.
+        """
+        if not self.enabled(rule) or (self.fuel is not None and made >= self.fuel):
+            return False
+        return self.only is None or self.only.allows(self._running, rule, node)
+
     def _filtered(self, rewriter: Rewriter) -> Rewriter:
         """A rewriter of nothing but what `only` allows."""
         if (only := self.only) is None:
@@ -179,8 +201,12 @@ class Context:
             refused.append((rule, node, reason))
 
         missed = note if self.log is not None and self.log.wants("missed") else None
-        rewriter = rewriter_of(rules, self.math, self.enabled, uses, missed)
-        swept = self.sweep(graph, rewriter, uses)
+        dispatch = self._dispatches.get(id(rules))
+        if dispatch is None:
+            every = self.log is not None and self.log.wants("missed")
+            dispatch = Dispatch(rules, self.math, self.enabled, every)
+            self._dispatches[id(rules)] = dispatch
+        swept = self.sweep(graph, dispatch.rewriter(uses, missed), uses)
         if self.log is not None:
             self.log.missed(self._running, swept, refused)
         return swept
@@ -210,9 +236,17 @@ class Context:
             error,
         )
         self.records.append(record)
+        if self._settled[0] is not made:
+            self._settled = (made, set[Pass]())
+        if made is graph:
+            self._settled[1].add(pass_)
         for listener in self.listeners:
             listener.after(pass_, graph, made, record)
         return made
+
+    def is_settled(self, pass_: Pass, graph: Graph) -> bool:
+        """Whether a pass ran on this very graph and left it alone."""
+        return graph is self._settled[0] and pass_ in self._settled[1]
 
     def _guarded(self, pass_: Pass, graph: Graph) -> tuple[Graph, str]:
         try:
@@ -244,7 +278,8 @@ class UntilStable(Pass):
         settled = 0  # how many passes in a row left this very graph alone
         for pass_ in self.passes * self.max_iter:
             before = graph
-            graph = context.apply(pass_, graph)
+            if not context.is_settled(pass_, graph):
+                graph = context.apply(pass_, graph)
             settled = settled + 1 if graph is before else 0
             if settled == len(self.passes):
                 break
@@ -261,10 +296,13 @@ def run_pipeline(graph: Graph, passes: Sequence[Pass], context: Context | None =
     With `context.strict` a pass that fails raises, with its name and history in the notes.
     """
     context = context or Context()
+    if graph.report is not None:
+        context.grown += graph.report.grown
     for pass_ in passes:
         graph = context.apply(pass_, graph)
     remarks = () if context.log is None else tuple(context.log)
-    return replace(graph.without_dead_history(), report=Report(tuple(context.records), remarks))
+    report = Report(tuple(context.records), remarks, context.grown)
+    return replace(graph.without_dead_history(), report=report)
 
 
 def check_signature(before: Graph, after: Graph) -> None:

@@ -10,10 +10,11 @@ whether a zero is negative is told of the reference backend's arithmetic.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from math import floor, frexp, inf, isinf, ldexp
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 from graphopt.dims import lower
@@ -23,6 +24,7 @@ from graphopt.types import DType, TensorType, TupleType, Type
 if TYPE_CHECKING:
     import numpy as np
 
+    from graphopt.op import BoundsRule, Proven
     from graphopt.tensor import Tensor
 
 MAX_READ = 1 << 20
@@ -98,17 +100,17 @@ def integer_limits(dtype: DType) -> tuple[int, int]:
 # Rounding outwards.
 
 _FORMATS = {
-    DType.FLOAT64: (53, -1021, 1024),
-    DType.FLOAT32: (24, -125, 128),
-    DType.FLOAT16: (11, -13, 16),
-    DType.BFLOAT16: (8, -125, 128),
+    "float64": (53, -1021, 1024),
+    "float32": (24, -125, 128),
+    "float16": (11, -13, 16),
+    "bfloat16": (8, -125, 128),
 }
 """The bits of a number, and the exponents (as by frexp) of the least normal and the greatest."""
 
 
 def epsilon(dtype: DType) -> float:
     """The distance from 1 to the next greater number of a float dtype of 16 bits or more."""
-    return ldexp(1.0, 1 - _FORMATS[dtype][0])
+    return ldexp(1.0, 1 - _FORMATS[dtype.label][0])
 
 
 def outward(dtype: DType, low: float, high: float) -> tuple[float, float]:
@@ -123,7 +125,7 @@ def _ceiling(dtype: DType, bound: float) -> float:
     """The least number of a dtype that is no less than `bound`, or 0 for a negative subnormal."""
     if bound == 0 or isinf(bound):
         return bound + 0.0
-    bits, least, greatest = _FORMATS[dtype]
+    bits, least, greatest = _FORMATS[dtype.label]
     _, exponent = frexp(bound)
     if exponent > greatest:
         return inf if bound > 0 else -_greatest(dtype)
@@ -135,14 +137,14 @@ def _ceiling(dtype: DType, bound: float) -> float:
 
 
 def _greatest(dtype: DType) -> float:
-    bits, _, greatest = _FORMATS[dtype]
+    bits, _, greatest = _FORMATS[dtype.label]
     return ldexp((1 << bits) - 1, greatest - bits)
 
 
 # Facts of nodes.
 
-Found = ValueFacts | tuple[ValueFacts, ...]
-"""The facts of a node: of each output if it has several."""
+Found = ValueFacts | tuple[ValueFacts, ...] | None
+"""The facts of a node: of each output if it has several; None of an input that is left out."""
 _memo: WeakKeyDictionary[Node, Found] = WeakKeyDictionary()
 
 
@@ -187,41 +189,44 @@ _WHOLE = frozenset({"Out", "Barrier", "Refine"})
 
 def _found(node: Node) -> Found:
     kind, op = node.derived_type, node.op
+    if op.bounds_rule is not None and not _is_known(kind):
+        return _by_rule(node, kind, op.bounds_rule)
+    if node.is_absent:
+        return None
     if _is_known(kind):
         return _with_known(kind, top_of_type(kind))
     if op.name == "Out":
-        several = _memo[node.inputs[0]]
-        made = several[node.attrs["index"]] if isinstance(several, tuple) else top_of_type(kind)
+        several, index = _memo[node.inputs[0]], int(node.attrs["index"])
+        made = several[index] if isinstance(several, tuple) else top_of_type(kind)
         return _with_known(kind, made)
     if op.name == "Constant":
         return _of_constant(node.attrs["value"])
-    if op.bounds_rule is not None:
-        return _by_rule(node, kind)
-    if (op.facts.moves or op.name in _WHOLE) and isinstance(found := _memo[node.inputs[0]],
-                                                             ValueFacts):  # fmt: skip
-        if isinstance(kind, TupleType):
-            return (found,) * len(kind.elements)
-        return _with_known(kind, found)
+    if (op.facts.moves or op.name in _WHOLE) and node.inputs:
+        found = _memo[node.inputs[0]]
+        if isinstance(found, ValueFacts):
+            if isinstance(kind, TupleType):
+                return (found,) * len(kind.elements)
+            return _with_known(kind, found)
     if isinstance(kind, TupleType):
         return tuple(map(top_of_type, kind.elements))
     return _with_known(kind, top_of_type(kind))
 
 
-def _by_rule(node: Node, kind: Type) -> Found:
+def _by_rule(node: Node, kind: Type, rule: BoundsRule) -> Found:
     """The facts by the op's own rule, which sees those of the inputs (None: absent)."""
     kinds = kind.elements if isinstance(kind, TupleType) else (kind,)
-    if not all(isinstance(each, TensorType) for each in kinds):
-        return tuple(map(top_of_type, kinds)) if isinstance(kind, TupleType) else ANYTHING
+    for each in kinds:
+        if not isinstance(each, TensorType):
+            return tuple(map(top_of_type, kinds)) if isinstance(kind, TupleType) else ANYTHING
     operands: list[ValueFacts | None] = []
     for item in node.inputs:
-        found = None if item.is_absent else _memo[item]
-        operands.append(ANYTHING if isinstance(found, tuple) else found)
+        found = _memo[item]
+        operands.append(found if isinstance(found, ValueFacts) else None)
     if not node.op.variadic:
         operands += [None] * (len(node.op.inputs) - len(operands))
-    assert node.op.bounds_rule is not None
-    made = node.op.bounds_rule(node, *operands)
+    made = cast("Callable[..., Proven]", rule)(node, *operands)
     if isinstance(made, tuple):
-        return tuple(_settled(each, one) for each, one in zip(kinds, made, strict=True))
+        return tuple(map(_settled, kinds, made))
     return _settled(kind, made)
 
 
@@ -233,23 +238,26 @@ def top_of_type(kind: Type) -> ValueFacts:
 def _settled(kind: Type, made: ValueFacts) -> ValueFacts:
     """What a rule found, in terms of the dtype: integers wrap around, floats overflow."""
     assert isinstance(kind, TensorType)
-    dtype = kind.dtype
-    low, high = made.low, made.high
-    if not low <= high or not (dtype.is_integer or dtype in _FORMATS or dtype is DType.BOOL):
-        return _with_known(kind, top_of(dtype))
-    if not dtype.is_float:
-        top = top_of(dtype)
-        fits = top.low <= low and high <= top.high
-        return _with_known(kind, ValueFacts(low, high, integer_valued=True) if fits else top)
-    low, high = outward(dtype, low, high)
-    zero = made.may_be_negative_zero and low <= 0 <= high
-    return ValueFacts(low, high, made.may_be_nan, zero, made.integer_valued)
+    dtype, low, high = kind.dtype, made.low, made.high
+    if dtype.label in _FORMATS:
+        if not low <= high:  # nothing was found, or no element is a number
+            return ANYTHING
+        low, high = outward(dtype, low, high)
+        zero = made.may_be_negative_zero and low <= 0 <= high
+        if low == made.low and high == made.high and zero == made.may_be_negative_zero:
+            return made
+        return ValueFacts(low, high, made.may_be_nan, zero, made.integer_valued)
+    top = top_of(dtype)
+    if dtype.is_float or not top.low <= low <= high <= top.high:
+        return _with_known(kind, top)
+    return _with_known(kind, ValueFacts(low, high, integer_valued=True))
 
 
 def _is_known(kind: Type) -> bool:
     """Whether a type tells every element of its values."""
-    known = kind.known if isinstance(kind, TensorType) else None
-    return bool(known) and all(isinstance(item, int) for item in known or ())
+    if type(kind) is not TensorType or not kind.known:
+        return False
+    return all(isinstance(item, int) for item in kind.known)
 
 
 def _with_known(kind: Type, made: ValueFacts) -> ValueFacts:
@@ -289,7 +297,7 @@ def _of_floats(dtype: DType, array: np.ndarray[Any, Any]) -> ValueFacts:
         return ANYTHING
     finite = numbers[np.isfinite(numbers)]
     low, high = float(numbers.min()), float(numbers.max())
-    if dtype in _FORMATS:
+    if dtype.label in _FORMATS:
         low, high = outward(dtype, low, high)
     return ValueFacts(
         low,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphopt import dims
 from graphopt.dims import Dim, Size
 from graphopt.ir import Node
-from graphopt.types import TensorType, TupleType, UnknownType
+from graphopt.types import TensorType, TupleType, Type, UnknownType
 
 
 def refines(new: Node, old: Node) -> bool:
@@ -17,7 +17,20 @@ def refines(new: Node, old: Node) -> bool:
         if before.dtype is not after.dtype:
             return False
         return before.shape is None or shape_refines(new.tensor_type.shape, before.shape)
-    return isinstance(before, TupleType) and before == after
+    if isinstance(before, TupleType) and isinstance(after, TupleType):
+        return len(before.elements) == len(after.elements) and all(
+            map(type_refines, after.elements, before.elements)
+        )
+    return False
+
+
+def type_refines(new: Type, old: Type) -> bool:
+    """Whether a type, as derived, says as much as `old` does of one of several outputs."""
+    if isinstance(new, TensorType) and isinstance(old, TensorType):
+        if new.dtype is not old.dtype:
+            return False
+        return old.shape is None or shape_refines(new.shape, old.shape)
+    return new == old or isinstance(old, UnknownType)
 
 
 def shape_refines(new: tuple[Size | None, ...] | None, old: tuple[Size | None, ...]) -> bool:
@@ -41,9 +54,10 @@ def signature_refines(new: Node, old: Node) -> bool:
 
 
 def runtime(size: Size | None) -> bool:
-    """Whether a size depends on the axis of a value that is not an input of the graph."""
+    """Whether a size has no name: nothing is known of it, or it is that of an axis of a value.
+
+    Where an operator demands equal sizes, a result has those of the operand that is known best.
+    """
     if not isinstance(size, Dim):
         return size is None
-    return any(
-        isinstance(atom, dims.DimOf) and atom.value.op.name != "Input" for atom in dims.atoms(size)
-    )
+    return any(isinstance(atom, dims.DimOf) for atom in dims.atoms(size))

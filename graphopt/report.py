@@ -30,10 +30,15 @@ class PassRecord:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All runs of all passes, in order, and the remarks that were asked for."""
+    """All runs of all passes, in order, and the remarks that were asked for.
+
+    `grown` is by how many bytes folding has enlarged the constants since the graph was loaded: its
+    bound holds for all runs together, or every run would fold some more.
+    """
 
     passes: tuple[PassRecord, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    grown: int = 0
 
     @property
     def seconds(self) -> float:

@@ -5,27 +5,90 @@ if __name__ == "passes":
 
 from collections.abc import Mapping
 
+from graphopt.passes.choices import MergeChoices
+from graphopt.passes.commuted import Commuted
 from graphopt.passes.fold import DedupConstants, FoldConstants
+from graphopt.passes.fuse import IDIOMS, Fuse, OpenGroups
+from graphopt.passes.longer import LONGER, Lengthen
+from graphopt.passes.loop_motion import Loops
+from graphopt.passes.nary import NARY
+from graphopt.passes.parallel import MergeProducts
 from graphopt.passes.prune import Prune
-from graphopt.passes.simplify import AFFINE, SIMPLIFICATIONS, FoldAffine, Simplify
+from graphopt.passes.ranks import DemandedRanks
+from graphopt.passes.simplify import (
+    CONTRACTIONS,
+    SIMPLIFICATIONS,
+    FoldAffine,
+    JoinSums,
+    Simplify,
+)
+from graphopt.passes.sizes import Sizes
+from graphopt.passes.splits import Splits
+from graphopt.passes.transposes import STILL_TRANSPOSES, Transposes
 from graphopt.pipeline import Pass, UntilStable
 from graphopt.rewriting.rule import RuleSet
 
+
+def rounds(max_bytes: int = 1 << 16, unroll: int = 32) -> tuple[Pass, ...]:
+    """The passes that are run until none finds anything."""
+    return (
+        Simplify(),
+        FoldConstants(max_bytes),
+        Prune(),
+        Loops(unroll),
+        FoldAffine(),
+        Commuted(),
+        MergeChoices(),
+        Sizes(),
+        DemandedRanks(),
+        Transposes(),
+    )
+
+
+LAST: tuple[Pass, ...] = (
+    DedupConstants(),
+    MergeProducts(),
+    Fuse(groups=False),  # idioms are told by the very nodes that the next two would change
+    Splits(),
+    JoinSums(),
+)
+
+
+def pipeline(*passes: Pass) -> tuple[Pass, ...]:
+    """Passes until none finds anything; the same with those that find less before them; fusion.
+
+    Whoever optimizes the result finds it as the last round left it, and does nothing.
+    """
+    return (OpenGroups(), UntilStable(passes), UntilStable((*LAST, *passes)), Fuse())
+
+
 O0: tuple[Pass, ...] = ()
-O1: tuple[Pass, ...] = (Prune(), UntilStable((Simplify(), FoldConstants())))
-O2: tuple[Pass, ...] = (
-    Prune(),
-    UntilStable((Simplify(), FoldConstants(), Prune(), FoldAffine())),
-    DedupConstants(),
-)
-O3: tuple[Pass, ...] = (
-    Prune(),
-    UntilStable((Simplify(), FoldConstants(max_bytes=1 << 20), Prune(), FoldAffine())),
-    DedupConstants(),
-)
+O1: tuple[Pass, ...] = (UntilStable((Prune(), Simplify(), FoldConstants())),)
+O2 = pipeline(*rounds())
+O3 = pipeline(*rounds(max_bytes=1 << 20, unroll=256))
 
 PIPELINES: Mapping[str, tuple[Pass, ...]] = {"O0": O0, "O1": O1, "O2": O2, "O3": O3}
 PASSES: Mapping[str, type[Pass]] = {
-    kind.name: kind for kind in (Prune, Simplify, FoldConstants, DedupConstants, FoldAffine)
+    kind.name: kind
+    for kind in (
+        Commuted,
+        DedupConstants,
+        DemandedRanks,
+        FoldAffine,
+        FoldConstants,
+        Fuse,
+        JoinSums,
+        Lengthen,
+        Loops,
+        MergeChoices,
+        MergeProducts,
+        OpenGroups,
+        Prune,
+        Simplify,
+        Sizes,
+        Splits,
+        Transposes,
+    )
 }
-RULES: RuleSet = SIMPLIFICATIONS + AFFINE
+RULES: RuleSet = SIMPLIFICATIONS + CONTRACTIONS + NARY + STILL_TRANSPOSES + IDIOMS + LONGER
+"""All the rules of the passes, each once."""

@@ -1,124 +1,204 @@
-"""Per-channel affine maps folded into the weights of the node before them."""
+"""Affine maps per channel folded into the weights of the node before them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from graphopt.analysis import finite_and_normal
 from graphopt.ir import Node
-from graphopt.op import Op
-from graphopt.ops.arithmetic import add, mul
+from graphopt.op import Op, absent
+from graphopt.ops.arithmetic import add, div, mul, sub
 from graphopt.ops.conv import conv
+from graphopt.ops.conv_transpose import conv_transpose
+from graphopt.ops.linalg import gemm, matmul
 from graphopt.ops.normalization import batch_normalization
+from graphopt.passes.maps import (
+    AXIS,
+    EXTREME,
+    GROWS,
+    Affine,
+    Uses,
+    Vector,
+    bias_of,
+    exact,
+    grows,
+    map_of,
+    rounded_factors,
+    scaled,
+)
 from graphopt.rewriting import (
     Attr,
     Const,
+    Declined,
     Equations,
-    Function,
     Guard,
     MaybeConst,
     Rule,
+    RuleSet,
     Soundness,
     Value,
     rules,
 )
 from graphopt.rewriting.examples import example, filled, weights
-from graphopt.structural import constant
-from graphopt.tensor import Tensor
 
-Vector = np.ndarray[Any, np.dtype[np.float64]]
+Fold = Callable[[Node, Affine, Uses], Node | Declined]
 
 
-def exact(value: Node) -> Vector:
-    """A constant in float64, one element for a splat."""
-    tensor = value.constant
-    assert tensor is not None
-    if tensor.is_splat:
-        return np.full((1,) * len(tensor.shape), tensor.element, np.float64)
-    return tensor.array.astype(np.float64)
+def operands(node: Node, count: int) -> list[Node | None]:
+    """So many operands of a node, None for each that is left out."""
+    given = [None if item.is_absent else item for item in node.inputs]
+    return given + [None] * (count - len(given))
 
 
-def rounded(made: Vector, like: Node, shape: tuple[int, ...]) -> Node | None:
-    """`made` in the dtype of `like`; None when an element overflows or becomes subnormal."""
-    with np.errstate(all="ignore"):
-        array = made.astype(like.dtype.numpy)
-    if not finite_and_normal(array):
-        return None
-    if array.size == 1 and shape != ():
-        return constant(Tensor.splat(like.dtype, shape, array.reshape(-1)[0]))
-    return constant(Tensor.of(np.ascontiguousarray(np.broadcast_to(array, shape))).compact())
+def by_filter(node: Node, factor: Vector) -> Vector:
+    """A factor for each output channel in the layout of a convolution's weights."""
+    w = node.inputs[1].constant
+    assert w is not None
+    if factor.size == 1:
+        return factor.reshape((1,) * len(w.shape))
+    behind = (1,) * (len(w.shape) - 2)
+    if node.op is conv:
+        return factor.reshape(-1, 1, *behind)
+    group = node.op.arguments(node.attrs)["group"]
+    rows = factor.reshape(group, 1, w.shape[1])
+    return np.repeat(rows, w.shape[0] // group, 1).reshape(w.shape[0], w.shape[1], *behind)
 
 
-def channels(value: Node, root: Node, axis: int = 1) -> Vector | None:
-    """A constant that varies along `axis` of `root` only, as a vector; of length 1: nowhere.
-
-    None when it varies along another axis: that sizes happen to coincide proves nothing.
-    """
-    tensor, rank = value.constant, root.rank
-    if tensor is None or rank is None or len(tensor.shape) > rank:
-        return None
-    aligned = (1,) * (rank - len(tensor.shape)) + tensor.shape
-    if tensor.is_splat:
-        return exact(value).reshape(-1)
-    if any(size != 1 for k, size in enumerate(aligned) if k != axis):
-        return None
-    return exact(value).reshape(-1)
-
-
-def stored(*values: Node) -> int:
-    """The bytes that constants take, one element for a splat."""
-    return sum(value.constant.stored_bytes for value in values if value.constant is not None)
+def folded_conv(node: Node, map_: Affine, uses: Uses) -> Node | Declined:
+    """A map of a convolution, or of a transposed one, as one."""
+    x, w, b = operands(node, 3)
+    assert w is not None and w.constant is not None
+    group = node.op.arguments(node.attrs)["group"]
+    count = w.constant.shape[0] if node.op is conv else w.constant.shape[1] * group
+    if not map_.fits(count):
+        return AXIS
+    along = 0 if node.op is conv else 1 if group == 1 else None
+    new_w = scaled(w, by_filter(node, map_.factor), along)
+    new_b = bias_of(_absent(node, 2), map_, w.dtype, (count,))
+    if isinstance(new_b, Declined) or new_w is None:
+        return new_b if isinstance(new_b, Declined) else EXTREME
+    if grows(_held(new_w, new_b), _held(w, b, *map_.spent), uses):
+        return GROWS
+    made: Node = node.op(x, new_w, new_b, **node.attrs)
+    return made
 
 
-def scaled_conv(
-    x: Node, w: Node, b: Node, map_: tuple[Vector, Vector], spent: Sequence[Node], attrs: Any
-) -> Node | None:
-    """conv(x, w, b) * factor + shift as one convolution; factor and shift have one element or M.
+def folded_gemm(node: Node, map_: Affine, uses: Uses) -> Node | Declined:
+    """A map of the columns of a Gemm as one."""
+    x, w, b = operands(node, 3)
+    assert w is not None and w.constant is not None
+    attrs = node.op.arguments(node.attrs)
+    flipped = bool(attrs["transB"])
+    count = w.constant.shape[0 if flipped else 1]
+    if not map_.fits(count):
+        return AXIS
+    new_w = scaled(w, map_.factor.reshape((-1, 1) if flipped else (1, -1)), 0 if flipped else 1)
+    shape = b.constant.shape if b is not None and b.constant is not None else ()
+    wide = np.broadcast_shapes(shape, map_.shift.shape, map_.factor.shape)
+    shape = shape if b is not None and max(map_.shift.size, map_.factor.size) == 1 else wide
+    new_b = bias_of(_absent(node, 2), map_, w.dtype, shape, attrs["beta"])
+    if isinstance(new_b, Declined) or new_w is None:
+        return new_b if isinstance(new_b, Declined) else EXTREME
+    if grows(_held(new_w, new_b), _held(w, b, *map_.spent), uses):
+        return GROWS
+    made: Node = gemm(x, new_w, new_b, **{**attrs, "beta": 1.0})
+    return made
 
-    None when the weights would take more bytes than they and the `spent` constants do: a splat
-    that becomes dense would grow the file.
-    """
-    factor, shift = map_
+
+def folded_matmul(node: Node, map_: Affine, uses: Uses) -> Node | Declined:
+    """A map of a matrix product's columns as a product, or as a Gemm where it has a shift."""
+    x, w = node.inputs
     assert w.constant is not None
-    shape = w.constant.shape
-    weight = exact(w) * factor.reshape(-1, *(1,) * (len(shape) - 1))
-    new_w = rounded(weight, w, shape)
+    if map_.shift.any():
+        plain = node.rank == x.rank == len(w.constant.shape) == 2
+        return folded_gemm(gemm(x, w), map_, uses) if plain else Declined("a MatMul has no bias")
+    if len(w.constant.shape) < 2 or not map_.fits(w.constant.shape[-1]):
+        return AXIS
+    new_w = scaled(w, map_.factor, -1)
     if new_w is None:
-        return None
-    if b.is_absent and not shift.any():
-        made: Node = conv(x, new_w, **attrs)
-        return made if stored(new_w) <= stored(w, *spent) else None
-    bias = np.zeros(1) if b.is_absent else exact(b)
-    new_b = rounded(bias * factor + shift, w, shape[:1])
-    if new_b is None:
-        return None
-    made = conv(x, new_w, new_b, **attrs)
-    return made if stored(new_w, new_b) <= stored(w, b, *spent) else None
+        return EXTREME
+    if grows([new_w], [w, *map_.spent], uses):
+        return GROWS
+    made: Node = matmul(x, new_w)
+    return made
 
 
-def normalizer(s: Node, o: Node, m: Node, v: Node, epsilon: float) -> tuple[Vector, Vector]:
-    """The factor and shift that an inference batch normalization applies to each channel."""
-    factor = exact(s) / np.sqrt(exact(v) + epsilon)
-    return factor, exact(o) - exact(m) * factor
+def folded_sum(node: Node, map_: Affine, uses: Uses) -> Node | Declined:
+    """A map of x @ w + b, a sum of columns and a bias for each, as one such."""
+    product = next(item for item in node.inputs if item.op is matmul)
+    x, w = product.inputs
+    b = node.inputs[1] if node.inputs[0] is product else node.inputs[0]
+    assert w.constant is not None and b.constant is not None
+    if len(w.constant.shape) < 2 or not map_.fits(w.constant.shape[-1]):
+        return AXIS
+    shape = b.constant.shape
+    if np.broadcast_shapes(shape, map_.factor.shape, map_.shift.shape) != shape:
+        return AXIS
+    new_w, new_b = scaled(w, map_.factor, -1), bias_of(b, map_, w.dtype, shape)
+    if isinstance(new_b, Declined) or new_w is None or new_b is None:
+        return new_b if isinstance(new_b, Declined) else EXTREME
+    if grows([new_w, new_b], [w, b, *map_.spent], uses):
+        return GROWS
+    made: Node = add(matmul(x, new_w), new_b)
+    return made
 
 
-def normalized_conv(
-    x: Node, w: Node, b: Node, s: Node, o: Node, m: Node, v: Node, e: float, a: Any
-) -> Node | None:
-    """conv(x, w, b), then normalized, as one convolution."""
-    return scaled_conv(x, w, b, normalizer(s, o, m, v, e), (s, o, m, v), a)
+def folded_norm(node: Node, map_: Affine, uses: Uses) -> Node | Declined:
+    """A map of a batch normalization as one."""
+    x, s, o, m, v = node.inputs
+    assert s.constant is not None and o.constant is not None
+    if not map_.fits(o.constant.shape[0]):
+        return AXIS
+    scale = rounded_factors(exact(s) * map_.factor, s.dtype, s.constant.shape)
+    offset = bias_of(o, map_, o.dtype, o.constant.shape)
+    if scale is None or offset is None or isinstance(offset, Declined):
+        return offset if isinstance(offset, Declined) else EXTREME
+    if grows([scale, offset], [s, o, *map_.spent], uses):
+        return GROWS
+    made: Node = batch_normalization(x, scale, offset, m, v, **node.attrs)
+    return made
 
 
-def used_once(op: Op) -> Guard:
-    """The profitability guard of a fold: nobody else needs the inner node, which is of `op`."""
-    return Guard(
-        f"the {op.name} is used once",
-        lambda root, uses: any(uses(item) == 1 for item in root.inputs if item.op is op),
-    )
+def _absent(node: Node, position: int) -> Node:
+    """An operand, which may be left out."""
+    return node.inputs[position] if position < len(node.inputs) else absent
+
+
+def _held(*values: Node | None) -> list[Node]:
+    return [value for value in values if value is not None]
+
+
+def _subtracted(y: Any, c: Any) -> Any:
+    return sub(c, y)
+
+
+FOLDS: Mapping[Op, Fold] = {
+    conv: folded_conv,
+    conv_transpose: folded_conv,
+    gemm: folded_gemm,
+    matmul: folded_matmul,
+    add: folded_sum,
+    batch_normalization: folded_norm,
+}
+MAPS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "mul": mul,
+    "div": div,
+    "add": add,
+    "sub": sub,
+    "sub_from": _subtracted,
+}
+
+
+def folded(y: Node, root: Node, uses: Uses) -> Node | Declined:
+    """A map of y as y with other constants; the map's channels are the last axis of products."""
+    rank = root.rank
+    if rank is None:
+        return AXIS
+    map_ = map_of(root, y, rank - 1 if y.op in (matmul, add, gemm) else 1)
+    return map_ if isinstance(map_, Declined) else FOLDS[y.op](y, map_, uses)
 
 
 def convolved() -> Node:
@@ -127,97 +207,89 @@ def convolved() -> Node:
     return made
 
 
-def _by_channel(op: Op, make: Callable[[], Node]) -> Node:
-    made: Node = op(make(), weights(4, 1, 1, seed=5))
-    return made
-
-
-def _by_width(op: Op, make: Callable[[], Node]) -> Node:
-    """Along the width, which is four as well: that sizes coincide proves nothing."""
-    made: Node = op(make(), weights(4, seed=5))
-    return made
-
-
 def statistics() -> list[Node]:
     """Scale, offset, mean and variance of four channels, for examples."""
     return [weights(4, seed=1), weights(4, seed=2), weights(4, seed=3), filled(0.5, 4)]
 
 
-def normalized() -> Node:
-    """A batch normalization of four channels, four wide, for examples."""
+def _unfolded() -> Node:
+    made: Node = conv_transpose(example("float32[N, 4, 8, 4]"), weights(4, 2, 1, 1), group=2)
+    return made
+
+
+def _normalized() -> Node:
     made: Node = batch_normalization(example("float32[N, 4, 5, 4]"), *statistics())
     return made
 
 
-Right = Function[Node | None]
+def _multiplied() -> Node:
+    made: Node = matmul(example("float32[4, 3]"), weights(3, 4))
+    return made
+
+
+def _biased() -> Node:
+    made: Node = add(_multiplied(), weights(4, seed=4))
+    return made
+
+
+def _affine() -> Node:
+    made: Node = gemm(example("float32[4, 3]"), weights(4, 3), weights(4, seed=4), transB=1, beta=2)
+    return made
+
+
+def _then_normalized(y: Callable[[], Node], known: bool) -> Node:
+    """A normalization of y, by a variance that is a constant or not."""
+    *others, variance = statistics()
+    last = variance if known else example("float32[4]", "v")
+    made: Node = batch_normalization(y(), *others, last)
+    return made
+
+
+def _examples(map_: Any, y: Callable[[], Node], columns: bool) -> dict[str, Any]:
+    """A map by channel, and one along an axis of the same size: that proves nothing."""
+    by_column, by_row = (weights(4, seed=5), weights(4, 1, seed=5))
+    image = weights(4, 1, 1, seed=5)
+    good, bad = (by_column, by_row) if columns else (image, by_column)
+    return {"fires": lambda: map_(y(), good), "misses": lambda: map_(y(), bad)}
+
+
+USED_ONCE = Guard("the inner one is used once", lambda y, uses: uses(y) == 1)
 
 
 @rules(Soundness.ROUNDING)
-def conv_affine(
-    x: Value, w: Const, b: MaybeConst, s: Const, o: Const, m: Const, v: Const, c: Const,
-    a: Attr, e: Attr, n: Attr,
+def affine(
+    x: Value, w: Const, b: MaybeConst, y: Value, s: Const, o: Const, m: Const, v: Const, c: Const,
+    z: Const, a: Attr, e: Attr,
 ) -> Equations:  # fmt: skip
-    """A normalization, product or sum per output channel goes into a convolution's weights."""
-
-    def folded(op: Op) -> Right:
-        def right(x: Node, w: Node, b: Node, c: Node, a: Any, root: Node) -> Node | None:
-            vector = channels(c, root)
-            if vector is None or vector.size not in (1, w.constant.shape[0] if w.constant else 0):
-                return None
-            map_ = (vector, np.zeros(1)) if op is mul else (np.ones(1), vector)
-            return scaled_conv(x, w, b, map_, (c,), a)
-
-        return right
-
-    yield Rule(
-        "batch_norm",
-        batch_normalization(conv(x, w, b, attrs=a), s, o, m, v, epsilon=e, momentum=n),
-        normalized_conv,
-        worth=used_once(conv),
-        fires=lambda: batch_normalization(convolved(), *statistics()),
-        misses=lambda: batch_normalization(convolved(), *statistics()[:3], example("float32[4]")),
-    )
-    for op in (mul, add):
+    """A normalization, product or sum per output channel goes into the weights before it."""
+    targets: Mapping[str, tuple[Any, Callable[[], Node]]] = {
+        "conv": (conv(x, w, b, attrs=a), convolved),
+        "conv_transpose": (conv_transpose(x, w, b, attrs=a), _unfolded),
+        "gemm": (gemm(x, w, b, attrs=a), _affine),
+        "norm": (batch_normalization(x, s, o, m, v, attrs=a), _normalized),
+        "biased": (add(matmul(x, w), z), _biased),
+        "matmul": (matmul(x, w), _multiplied),
+    }
+    for name, (pattern, shown) in targets.items():
+        for kind, apply in MAPS.items():
+            if name == "matmul" and kind not in ("mul", "div"):
+                continue
+            yield Rule(
+                f"{name}_{kind}",
+                apply(y.of(pattern), c),
+                folded,
+                worth=USED_ONCE,
+                **_examples(apply, shown, name in ("gemm", "biased", "matmul")),
+            )
+    for name in ("conv", "conv_transpose", "gemm", "matmul"):
         yield Rule(
-            op.name.lower(),
-            op(conv(x, w, b, attrs=a), c),
-            folded(op),
-            worth=used_once(conv),
-            fires=partial(_by_channel, op, convolved),
-            misses=partial(_by_width, op, convolved),
+            f"{name}_batch_norm",
+            batch_normalization(y.of(targets[name][0]), s, o, m, v, attrs=e),
+            folded,
+            worth=USED_ONCE,
+            fires=partial(_then_normalized, targets[name][1], True),
+            misses=partial(_then_normalized, targets[name][1], False),
         )
 
 
-@rules(Soundness.ROUNDING)
-def norm_affine(x: Value, s: Const, o: Const, m: Const, v: Const, c: Const, a: Attr) -> Equations:
-    """A product or sum per channel goes into the scale and offset of a batch normalization."""
-
-    def folded(op: Op) -> Right:
-        def right(
-            x: Node, s: Node, o: Node, m: Node, v: Node, c: Node, a: Any, root: Node
-        ) -> Node | None:
-            vector, shape = channels(c, root), o.constant.shape if o.constant else ()
-            if vector is None or vector.size not in (1, *shape):
-                return None
-            scale = rounded(exact(s) * vector, s, shape) if op is mul else s
-            shifted = exact(o) * vector if op is mul else exact(o) + vector
-            offset = rounded(shifted, o, shape)
-            if scale is None or offset is None:
-                return None
-            made: Node = batch_normalization(x, scale, offset, m, v, **a)
-            return made
-
-        return right
-
-    for op in (mul, add):
-        yield Rule(
-            op.name.lower(),
-            op(batch_normalization(x, s, o, m, v, attrs=a), c),
-            folded(op),
-            worth=used_once(batch_normalization),
-            fires=partial(_by_channel, op, normalized),
-            misses=partial(_by_width, op, normalized),
-        )
-
-
-AFFINE = conv_affine + norm_affine
+AFFINE: RuleSet = affine

@@ -4,100 +4,99 @@ from __future__ import annotations
 
 from functools import partial
 
-from graphopt.analysis import never_negative_zero, same_shape
+from graphopt.analysis import same_shape
 from graphopt.ir import Node
 from graphopt.op import Op
 from graphopt.ops.activation import relu
 from graphopt.ops.arithmetic import add, div, mul, power, sub
 from graphopt.ops.functions import absolute, ceil, floor, neg, round_
 from graphopt.ops.logic import and_, bitwise_not, not_, or_, where
-from graphopt.rewriting import Const, Equations, Guard, Rule, RuleSet, Soundness, Value, rules
+from graphopt.passes.elements import anything, keeps_shape, shown
+from graphopt.rewriting import (
+    Const,
+    Equations,
+    Guard,
+    Rule,
+    RuleSet,
+    Soundness,
+    Value,
+    guards,
+    rules,
+)
 from graphopt.rewriting.examples import example, filled
+
+F3 = "float32[3]"
+WIDER = (4, 1, 1)
+
+
+def _applied(op: Op, unit: float) -> Node:
+    made: Node = op(example(F3), filled(unit))
+    return made
+
+
+def _enlarged(op: Op, unit: float, dtype: str) -> Node:
+    """A value of unknown rank, enlarged by a constant."""
+    made: Node = op(anything(dtype), filled(unit, *WIDER, dtype=dtype))
+    return made
+
+
+def _exact_power(root: Node) -> bool:
+    """Whether a power is computed in a precision that has all elements of its base."""
+    base, exponent = root.inputs
+    return not base.dtype.is_integer or base.dtype.bits < 64 or exponent.dtype.is_integer
 
 
 @rules(Soundness.EXACT)
 def neutral(x: Value) -> Equations:
-    """x * 1 = x / 1 = x - 0 = x + (-0) = x, where no broadcasting enlarges x."""
-    f3 = "float32[3]"
-    yield Rule(
-        "mul_one",
-        mul(x, 1.0),
-        x,
-        fires=lambda: mul(example(f3), filled(1, 3)),
-        misses=lambda: mul(example(f3), filled(1, 2, 3)),
-    )
-    yield Rule(
-        "div_one",
-        div(x, 1.0),
-        x,
-        fires=lambda: div(example(f3), filled(1)),
-        misses=lambda: div(filled(1), example(f3)),
-    )
-    yield Rule(
-        "sub_zero",
-        sub(x, 0.0),
-        x,
-        fires=lambda: sub(example(f3), filled(0, 1)),
-        misses=lambda: sub(example(f3), filled(-0.0, 1)),
-    )
-    yield Rule(
-        "add_negative_zero",
-        add(x, -0.0),
-        x,
-        fires=lambda: add(filled(-0.0), example(f3)),
-        misses=lambda: add(example(f3), filled(-0.0, 1, 1)),
-    )
+    """x * 1 = x / 1 = x - 0 = x + (-0) = x ** 1 = x, where no broadcasting enlarges x."""
+    for name, op, unit in (
+        ("mul_one", mul, 1.0),
+        ("div_one", div, 1.0),
+        ("sub_zero", sub, 0.0),
+        ("add_negative_zero", add, -0.0),
+    ):
+        yield Rule(
+            name,
+            op(x, unit),
+            x,
+            when=keeps_shape(),
+            fires=partial(_applied, op, unit),
+            misses=partial(_enlarged, op, unit, "float32"),
+        )
     yield Rule(
         "add_zero",
         add(x, 0.0),
         x,
+        when=keeps_shape(),
         soundness=Soundness.VALUE,
-        unobserved=Guard("x is never -0.0", never_negative_zero, ("x",)),
+        unobserved=guards.never_negative_zero("x"),
         fires=lambda: add(example("int32[3]"), filled(0, dtype="int32")),
-        misses=lambda: add(example(f3), filled(0)),
+        misses=partial(_enlarged, add, 0, "int32"),
     )
     yield Rule(
         "pow_one",
         power(x, 1.0),
         x,
-        fires=lambda: power(example(f3), filled(1)),
-        misses=lambda: power(example(f3), filled(1, 4, 1)),
+        when=(
+            keeps_shape(),
+            Guard("x is exact in the precision of the power", lambda root: _exact_power(root)),
+        ),
+        fires=lambda: power(example(F3), filled(1)),
+        misses=(
+            partial(_enlarged, power, 1, "float32"),
+            lambda: power(example("int64[3]"), filled(1)),
+        ),
     )
-    yield Rule(
-        "and_true",
-        and_(x, True),
-        x,
-        fires=lambda: and_(example("bool[3]"), filled(1, dtype="bool")),
-        misses=lambda: and_(example("bool[3]"), filled(0, dtype="bool")),
-    )
-    yield Rule(
-        "or_false",
-        or_(x, False),
-        x,
-        fires=lambda: or_(example("bool[3]"), filled(0, dtype="bool")),
-        misses=lambda: or_(example("bool[3]"), filled(1, dtype="bool")),
-    )
-
-
-def _negated(op: Op) -> Node:
-    made: Node = op(example("int32[3]"), neg(example("int32[3]", "y")))
-    return made
-
-
-@rules(Soundness.VALUE)
-def negation(x: Value, y: Value) -> Equations:
-    """A sign moves into the neighbouring sum: x - (-y) = x + y, x + (-y) = x - y.
-
-    The sign of a NaN may differ, so it is proven to be unobserved only where there is none.
-    """
-    for name, outer, other in (("sub_neg", sub, add), ("add_neg", add, sub)):
+    for name, op, unit in (("and_true", and_, True), ("or_false", or_, False)):
         yield Rule(
             name,
-            outer(x, neg(y)),
-            other(x, y),
-            unobserved=Guard("x has no NaN", lambda x: not x.dtype.is_float),
-            fires=partial(_negated, outer),
-            misses=lambda: mul(neg(example("int32[3]")), example("int32[3]", "y")),
+            op(x, unit),
+            x,
+            when=keeps_shape(),
+            fires=shown(
+                lambda op, unit: op(example("bool[3]"), filled(unit, dtype="bool")), op, unit
+            ),
+            misses=partial(_enlarged, op, unit, "bool"),
         )
 
 
@@ -111,7 +110,7 @@ def choices(p: Const, q: Value, x: Value, y: Value) -> Equations:
         when=Guard("nothing is broadcast", lambda root, x: same_shape(root, x)),
         fires=lambda: where(example("bool[N]", "q"), example("float32[N]"), example("float32[N]")),
         misses=lambda: where(
-            example("bool[...]", "q"), example("float32[3]"), example("float32[3]")
+            example("bool[4, 2, 3]", "q"), anything("float32"), anything("float32")
         ),
     )
     yield Rule(
@@ -122,8 +121,8 @@ def choices(p: Const, q: Value, x: Value, y: Value) -> Equations:
             "nothing is broadcast",
             lambda p, x, y, root: same_shape(root, x if all_are(p, True) else y),
         ),
-        fires=lambda: where(filled(1, 3, dtype="bool"), example("float32[3]"), filled(2)),
-        misses=lambda: where(filled(1, 4, 1, 1, dtype="bool"), example("float32[...]"), filled(2)),
+        fires=lambda: where(filled(1, 3, dtype="bool"), example(F3), filled(2)),
+        misses=lambda: where(filled(1, *WIDER, dtype="bool"), anything("float32"), filled(2)),
     )
 
 
@@ -171,7 +170,6 @@ def idempotence(op: Op, other: Op) -> RuleSet:
 
 ALGEBRA = (
     neutral
-    + negation
     + choices
     + involution(neg, "float32[3]")
     + involution(not_, "bool[3]")

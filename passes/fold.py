@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any, ClassVar
 
+import numpy as np
+
 from graphopt.backends.reference import evaluate
 from graphopt.body import all_nodes
 from graphopt.errors import GraphoptError
 from graphopt.graph import Graph
 from graphopt.ir import Node, types_of, walk
+from graphopt.passes.splats import filled_map
 from graphopt.pipeline import Context, Pass
-from graphopt.rewriting.sweep import Uses
+from graphopt.rewriting.uses import Uses
 from graphopt.structural import constant
 from graphopt.tensor import Tensor, file_bytes
 from graphopt.types import TensorType, Type
@@ -82,6 +85,9 @@ class _Folder:
             known = materialized(node)
             if known is not None:
                 return known, "fold.known"
+            filled = filled_map(node)
+            if filled is not None:
+                return filled, "fold.filled"
             found = self._fold(node, 0)
         return None if found is None else (found, "fold.constant")
 
@@ -114,7 +120,8 @@ class _Folder:
             return ()
         operands = [None if i.constant is None else i.constant.array for i in source.inputs]
         try:
-            made = evaluate(source, operands)
+            with np.errstate(all="ignore"):
+                made = evaluate(source, operands)
         except (GraphoptError, MemoryError):
             return ()  # it fails when it runs, too: that is not for us to say
         return made if isinstance(made, tuple) else (made,)  # pyright: ignore[reportUnknownVariableType]
@@ -194,8 +201,6 @@ def materialized(node: Node) -> Node | None:
         return None
     if not all(type(item) in (int, bool) for item in kind.known):
         return None
-    import numpy as np
-
     array = np.array(kind.known, kind.dtype.numpy).reshape(tuple(kind.shape or ()))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     return constant(Tensor.of(array, kind.dtype))
 
@@ -223,7 +228,9 @@ def splat_result(node: Node) -> Tensor | None:
             return None
         elements.append(tensor.array.reshape(-1)[:1])
     try:
-        return Tensor.splat(kind.dtype, shape, evaluate(node, elements).reshape(-1)[0])
+        with np.errstate(all="ignore"):
+            element = evaluate(node, elements).reshape(-1)[0]
+        return Tensor.splat(kind.dtype, shape, element)
     except GraphoptError:
         return None
 

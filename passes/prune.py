@@ -76,7 +76,7 @@ def trim_outputs(node: Node, highest: Mapping[Node, int]) -> Node | None:
     source = node.inputs[0]
     last = highest.get(source)
     optional = source.op.attributes.get("outputs")
-    if last is None or optional is None or source.op.name in ("Split", "If"):
+    if last is None or optional is None or source.op.name == "Split" or source.op.has_bodies:
         return None
     if source.op.arguments(source.attrs)["outputs"] <= last + 1:
         return None

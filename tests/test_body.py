@@ -276,3 +276,16 @@ def test_result_types_are_the_types_of_the_results(n: int, m: int) -> None:
         assert isinstance(kind, TensorType) and kind.shape is not None
         for size, real in zip(kind.shape, array.shape, strict=True):
             assert not isinstance(size, int) or size == real
+
+
+def test_a_named_size_of_a_parameter_is_what_the_argument_has() -> None:
+    from graphopt.ops.arithmetic import add
+    from graphopt.ops.functions import neg
+    from graphopt.rewriting.examples import example
+
+    named, fixed = example("float32[N, 3]"), example("float32[1, 3]", "y")
+    body = Body.close((named,), (), (add(neg(named), named),))
+    assert str(body.result_types((fixed,))[0]) == "float32[1, 3]"
+    assert str(body.result_types((named,))[0]) == "float32[N, 3]"
+    other = example("float32[M, 3]", "z")
+    assert str(body.result_types((other,))[0]) == "float32[M, 3]"

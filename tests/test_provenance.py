@@ -10,12 +10,12 @@ import pytest
 from onnx import TensorProto, helper
 
 import graphopt
-from graphopt.provenance import described, origin
 from graphopt.errors import ExecutionError
 from graphopt.graph import Graph
 from graphopt.ir import Node
 from graphopt.ops.arithmetic import add, div
 from graphopt.ops.functions import neg
+from graphopt.provenance import described, origin
 from graphopt.records import Derivation, Location, Record, Tables
 from graphopt.structural import constant, graph_input
 from graphopt.types import DType

@@ -49,7 +49,7 @@ def test_programs_run(ran: tuple[dict[str, Any], str]) -> None:
     names, printed = ran
     assert "[2.4545455 2.4545455]]" in printed, "what the traced function returns"
     assert str(graphopt.load("layer.onnx").inputs[0].type) == "float32[N, 3]"
-    assert "2 steps on 1 lane" in printed and "Max.maximum" in printed
+    assert "2 steps on 1 lane" in printed and "Relu.maximum" in printed
     assert str(names["profile"]) in printed
     assert json.loads(Path("trace.json").read_text(encoding="utf-8"))["traceEvents"]
     assert "numpy 3/3 ok\njax 3/3 ok\n" in printed

@@ -4,108 +4,30 @@
     python -m tools.bench --scale
 
 Each run is a process of its own; the CPU time counts from after the imports. Runs are interleaved
-and medians are shown. Peers (onnxslim, onnxsim, ONNX Runtime's offline optimizer at EXTENDED) run
-under the interpreter that --peers names, this one by default; one that is not installed is left
-out. --scale optimizes chains of 1 000 to 100 000 nodes and prints the slope of CPU time over size
-on logarithmic axes.
+and medians are shown. Peers (OnnxSlim, onnxsim, onnxoptimizer, onnxscript, ONNX Runtime's offline
+optimizer at EXTENDED) run at their defaults under the interpreter that --peers names, this one by
+default; one that is not installed is left out. `bench_nodes` says what counts as a node and
+`bench_peers` which results are out of the comparison; both are told under the table. --scale
+optimizes chains of 1 000 to 100 000 nodes and prints the slope of CPU time over size on
+logarithmic axes.
+
+Exit status: 0 when graphopt leaves at most the nodes of the best peer on every model, 1 when not,
+2 when no peer is installed, 3 when a model cannot be had.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools import models
-
-HEADER = "import json, sys, time\nsource, target = sys.argv[1:]\n"
-FOOTER = "print(json.dumps({'seconds': seconds}))\n"
-GRAPHOPT = """
-import graphopt
-from graphopt import api, passes
-from graphopt.frontends import onnx
-from graphopt.ops import table
-table()
-started = time.process_time()
-graphopt.save(graphopt.optimize(graphopt.load(source), "O2"), target)
-seconds = time.process_time() - started
-"""
-ONNXSLIM = """
-import onnx, onnxslim
-started = time.process_time()
-onnx.save(onnxslim.slim(onnx.load(source)), target)
-seconds = time.process_time() - started
-"""
-ONNXSIM = """
-import onnx, onnxsim
-started = time.process_time()
-onnx.save(onnxsim.simplify(onnx.load(source))[0], target)
-seconds = time.process_time() - started
-"""
-RUNTIME = """
-import onnxruntime
-started = time.process_time()
-options = onnxruntime.SessionOptions()
-options.log_severity_level = 3
-options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-options.optimized_model_filepath = target
-onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-seconds = time.process_time() - started
-"""
-TOOLS = {"graphopt": GRAPHOPT, "onnxslim": ONNXSLIM, "onnxsim": ONNXSIM, "onnxruntime": RUNTIME}
-COUNT = """
-import onnx
-pending, count = [onnx.load(target).graph], 0
-while pending:
-    for node in pending.pop().node:
-        count += node.op_type != "Constant"
-        pending += [item.g for item in node.attribute if item.HasField("g")]
-print(json.dumps({"nodes": count}))
-"""
-
-
-def run(python: str, script: str, source: Path, target: Path) -> dict[str, Any] | None:
-    """What a script prints of one model, None when it fails."""
-    command = [python, "-c", script, str(source), str(target)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
-    lines = done.stdout.strip().splitlines()
-    return dict(json.loads(lines[-1])) if done.returncode == 0 and lines else None
-
-
-def measure(name: str, pythons: dict[str, str], rounds: int, folder: Path) -> dict[str, str]:
-    """One cell a tool for a model: nodes / bytes / CPU milliseconds."""
-    source = models.fetch(name)
-    times: dict[str, list[float]] = {tool: [] for tool in pythons}
-    for _ in range(rounds):
-        for tool, python in pythons.items():
-            target = folder / f"{tool}.onnx"
-            target.unlink(missing_ok=True)
-            told = run(python, HEADER + TOOLS[tool] + FOOTER, source, target)
-            if told is not None:
-                times[tool].append(told["seconds"])
-    cells: dict[str, str] = {}
-    for tool, python in pythons.items():
-        target = folder / f"{tool}.onnx"
-        counted = run(python, HEADER + COUNT, source, target) if times[tool] else None
-        if counted is None:
-            cells[tool] = "fails"
-            continue
-        milliseconds = statistics.median(times[tool]) * 1e3
-        cells[tool] = f"{counted['nodes']} / {target.stat().st_size} / {milliseconds:.0f}"
-    return cells
-
-
-def installed(python: str, module: str) -> bool:
-    """Whether an interpreter can import a module."""
-    found = subprocess.run([python, "-c", f"import {module}"], check=False, capture_output=True)
-    return found.returncode == 0
+from tools import bench_peers, models
+from tools.bench_peers import Result
 
 
 def chain(length: int) -> Any:
@@ -136,40 +58,80 @@ def scale(rounds: int) -> None:
         source, target = Path(folder) / "chain.onnx", Path(folder) / "out.onnx"
         for length in (1_000, 10_000, 100_000):
             source.write_bytes(chain(length).SerializeToString())
-            script = HEADER + GRAPHOPT + FOOTER
-            told = [run(sys.executable, script, source, target) for _ in range(rounds)]
-            seconds = statistics.median(item["seconds"] for item in told if item is not None)
+            seconds = statistics.median(_seconds(source, target) for _ in range(rounds))
             print(f"{length:>8} nodes {seconds:8.3f} s CPU {seconds / length * 1e6:8.1f} us a node")
             points.append((math.log(length), math.log(seconds)))
     (x0, y0), (x1, y1) = points[0], points[-1]
     print(f"log-log slope {(y1 - y0) / (x1 - x0):.3f}")
 
 
-def compare(names: Sequence[str], peers: str, rounds: int) -> None:
-    """Print the table of all models and tools."""
-    pythons = {"graphopt": sys.executable}
-    pythons |= {tool: peers for tool in TOOLS if tool != "graphopt" and installed(peers, tool)}
+def _seconds(source: Path, target: Path) -> float:
+    told = bench_peers.run(sys.executable, bench_peers.GRAPHOPT, source, target)
+    if isinstance(told, str):
+        raise RuntimeError(told)
+    return float(told["seconds"])
+
+
+def measure(name: str, pythons: Mapping[str, str], rounds: int, folder: Path) -> list[Result]:
+    """What each tool makes of a model. Raises FetchError."""
+    source = models.fetch(name)
+    told = bench_peers.optimize(pythons, source, folder, rounds)
+    return [
+        bench_peers.judge(name, source, folder / f"{tool}.onnx", tool, told[tool])
+        for tool in pythons
+    ]
+
+
+def cell(result: Result) -> str:
+    """A result's cell: nodes / bytes / CPU milliseconds."""
+    if not result.size:
+        return "fails"
+    return f"{result.nodes} / {result.size} / {result.seconds * 1e3:.0f}"
+
+
+def compare(names: Sequence[str], pythons: Mapping[str, str], rounds: int) -> int:
+    """Print the table of all models and tools, then the verdicts; how many models are lost."""
     print("| model | " + " | ".join(pythons) + " |")
     print("|---|" + "---|" * len(pythons))
+    verdicts: list[str] = []
+    refusals: list[str] = []
+    lost = 0
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
-            cells = measure(name, pythons, rounds, Path(folder))
-            print(f"| {name} | " + " | ".join(cells.values()) + " |", flush=True)
+            results = measure(name, pythons, rounds, Path(folder))
+            print(f"| {name} | " + " | ".join(map(cell, results)) + " |", flush=True)
+            held, line = bench_peers.verdict(results)
+            lost += not held
+            verdicts.append(f"{name}: {line}")
+            refusals += [f"{name}, {r.tool}: {r.refusal}" for r in results if r.refusal]
+    print("\nOut of the comparison:", *refusals, sep="\n  ")
+    print("\nNodes left, Constants and ConstantOfShape of constants aside:", *verdicts, sep="\n  ")
+    print(f"\n{lost} of {len(names)} models have more nodes than the best peer leaves")
+    return lost
 
 
-def main() -> int:
-    """Run what the command line asks for."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for; the exit status."""
     parser = argparse.ArgumentParser(description="Measure graphopt beside its peers.")
     parser.add_argument("models", nargs="*", metavar="MODEL")
     parser.add_argument("--peers", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", action="store_true")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     if chosen.scale:
         scale(chosen.rounds)
-    else:
-        compare(chosen.models or models.names(), chosen.peers, chosen.rounds)
-    return 0
+        return 0
+    pythons, absent = bench_peers.interpreters(chosen.peers)
+    for tool in absent:
+        print(f"bench: {tool} is left out: {chosen.peers} cannot import it", file=sys.stderr)
+    if len(pythons) == 1:
+        print("bench: no peer is installed; --peers names an interpreter", file=sys.stderr)
+        return 2
+    try:
+        return 1 if compare(chosen.models or models.names(), pythons, chosen.rounds) else 0
+    except models.FetchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 3
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ from graphopt.frontends.onnx.external import DataFiles, DataWriter, Sink
 from graphopt.frontends.onnx.files import Source, parse, read_source, replacing
 from graphopt.frontends.onnx.parse import OLDEST_OPSET, read_model
 from graphopt.frontends.onnx.replay import nested, replayed
-from graphopt.frontends.onnx.schemas import OLDEST_IR
+from graphopt.frontends.onnx.schemas import OLDEST_IR, own_opset
+from graphopt.frontends.onnx.targets import TARGETS, suited
 from graphopt.frontends.onnx.versions import exported
 from graphopt.frontends.onnx.wire import MAX_MESSAGE, Message, serialized
 from graphopt.graph import Graph
@@ -35,6 +36,7 @@ from graphopt.records import ModelInfo, Region
 from graphopt.tensor import Tensor
 
 __all__ = [
+    "TARGETS",
     "Census",
     "Saved",
     "census_of_file",
@@ -48,6 +50,7 @@ __all__ = [
 NODE_BYTES = 1 << 10
 """What a node is reckoned to take beside its tensors when the size of a model is estimated."""
 
+PORTABLE = "portable"
 ExternalData = Literal["auto", "always", "never"]
 
 
@@ -98,52 +101,59 @@ def _graph(proto: onnx.ModelProto, files: DataFiles) -> Graph:
     return build_graph(read_model(proto, files))
 
 
-def to_proto(graph: Graph, *, opset: int | None = None) -> onnx.ModelProto:
-    """The ModelProto of a graph, weights included.
+def to_proto(graph: Graph, *, opset: int | None = None, target: str = PORTABLE) -> onnx.ModelProto:
+    """The ModelProto of a graph, weights included, written for a target as `save` does.
 
     Raises UnsupportedError, naming the node, for what ONNX or the wanted opset cannot express.
     """
-    region, info, _ = _region(graph, opset)
+    region, info, _ = _region(graph, opset, target)
     return Emitter(None, dict(info.opsets)).model(region, info)
 
 
 def save(
     graph: Graph,
-    target: str | os.PathLike[str] | BinaryIO,
+    path: str | os.PathLike[str] | BinaryIO,
     *,
     opset: int | None = None,
     external_data: ExternalData = "auto",
+    target: str = PORTABLE,
 ) -> Saved:
     """Write a graph as an ONNX model to a path or a binary stream.
 
     The opset is the file's own, raised only where a node needs it; `opset` forces one. Weights go
     to a second file, named like the model with `.data` added, if the model would not fit into one
-    message ("auto"), "always" or "never". Files appear when they are complete. Raises
-    UnsupportedError, naming the node, for what ONNX or the wanted opset cannot express.
+    message ("auto"), "always" or "never". `target` says for whom: "portable", standard operators
+    only, or "ort", those of ONNX Runtime besides. Files appear when they are complete. Raises
+    UnsupportedError, naming the node, for what ONNX or the wanted opset cannot express, and
+    UsageError for an unknown target.
     """
-    plan = _plan(graph, opset, external_data)
-    if not isinstance(target, str | os.PathLike):
+    plan = _plan(graph, opset, external_data, target)
+    if not isinstance(path, str | os.PathLike):
         if plan.outside:
             raise UnsupportedError(
                 "external data needs a path: a stream is one file", at=graph.name
             )
         message = plan.message()
-        message.write(target)
+        message.write(path)
         return plan.saved(message.size)
-    path = Path(os.path.realpath(target))
-    data_path = path.with_name(f"{path.name}.data") if plan.outside else None
+    file = Path(os.path.realpath(path))
+    data_path = file.with_name(f"{file.name}.data") if plan.outside else None
     with replacing() as create:
         writer = DataWriter(create(data_path), data_path.name) if data_path else None
         message = plan.message(writer)
-        message.write(create(path))
+        message.write(create(file))
     return plan.saved(message.size + (writer.size if writer else 0), data_path)
 
 
 def measure(
-    graph: Graph, *, opset: int | None = None, external_data: ExternalData = "auto"
+    graph: Graph,
+    *,
+    opset: int | None = None,
+    external_data: ExternalData = "auto",
+    target: str = PORTABLE,
 ) -> Saved:
     """What `save` would write, and nothing is written; raises what `save` would raise."""
-    plan = _plan(graph, opset, external_data)
+    plan = _plan(graph, opset, external_data, target)
     if not plan.outside:
         return plan.saved(plan.message().size)
     with Path(os.devnull).open("wb") as nowhere:
@@ -169,24 +179,24 @@ class _Plan:
         return Saved(*versions, self.raised_by, census, size, data_file)
 
 
-def _plan(graph: Graph, opset: int | None, external_data: ExternalData) -> _Plan:
-    region, info, reason = _region(graph, opset)
+def _plan(graph: Graph, opset: int | None, external_data: ExternalData, target: str) -> _Plan:
+    region, info, reason = _region(graph, opset, target)
     outside = external_data == "always"
     if external_data == "auto":
         outside = _estimated_bytes(region) > MAX_MESSAGE
     return _Plan(region, info, reason, outside)
 
 
-def _region(graph: Graph, opset: int | None) -> tuple[Region, ModelInfo, str]:
+def _region(graph: Graph, opset: int | None, target: str) -> tuple[Region, ModelInfo, str]:
     """The graph as records: those of its file where it is as it was, else in canonical order."""
     if opset is not None and not OLDEST_OPSET <= opset <= OPSET:
         raise UnsupportedError(f"opset {opset} is not one of {OLDEST_OPSET} to {OPSET}")
     info = graph.tables.info
     if info is not None and opset in (None, info.opset()):
-        region = replayed(graph)
+        region = replayed(suited(graph, target, own_opset(info)))
         if region is not None:
             return region, replace(info, ir_version=max(info.ir_version, OLDEST_IR)), ""
-    return exported(graph, opset)
+    return exported(graph, opset, target)
 
 
 def _estimated_bytes(region: Region) -> int:

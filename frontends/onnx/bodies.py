@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphopt.body import param_type
+from graphopt.body import Body, param_type
 from graphopt.errors import ModelError
 from graphopt.frontends.onnx.parse import describe
 from graphopt.ir import Node
@@ -42,7 +42,10 @@ def parameter_types(
         case ("", "If"):
             given = []
         case ("", "Loop"):
-            given = [TensorType(DType.INT64, ()), TensorType(DType.BOOL, ()), *kinds[2:]]
+            if len(kinds) < 2:
+                raise ModelError(f"node {describe(record)} has fewer inputs than a Loop")
+            own = zip((DType.INT64, DType.BOOL), region.inputs, strict=False)
+            given = [*(_single(dtype, declared) for dtype, (_, declared) in own), *kinds[2:]]
             carried = range(2, len(given))
         case ("", "Scan") if version > 8:  # before, there was a batch: it is not understood
             count = attributes.get("num_scan_inputs", 0)
@@ -64,6 +67,21 @@ def parameter_types(
         )
     declared = (kind for _, kind in region.inputs)
     return tuple(_unknown_as(a, b) for a, b in zip(given, declared, strict=True)), carried
+
+
+def output_count(record: Record, attributes: Mapping[str, Any]) -> int:
+    """How many outputs a node has: of a loop all that its body returns, though none is named."""
+    named = max(k + 1 for k, name in enumerate(record.outputs) if name)
+    body = attributes.get("body")
+    if record.domain or record.op_type not in ("Loop", "Scan") or not isinstance(body, Body):
+        return named
+    return max(named, len(body.outputs) - (record.op_type == "Loop"))
+
+
+def _single(dtype: DType, declared: Type) -> Type:
+    """The type of a Loop's own parameter: a scalar, or a vector where the body declares one."""
+    vector = isinstance(declared, TensorType) and declared.rank == 1
+    return TensorType(dtype, (1,) if vector else ())
 
 
 def _unknown_as(given: Type, declared: Type) -> Type:

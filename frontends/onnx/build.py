@@ -9,7 +9,12 @@ from typing import Any
 
 from graphopt.body import Body, param_type
 from graphopt.errors import GraphoptError, ModelError, UnsupportedError, VerifyError
-from graphopt.frontends.onnx.bodies import MAX_WIDENINGS, parameter_types, widened
+from graphopt.frontends.onnx.bodies import (
+    MAX_WIDENINGS,
+    output_count,
+    parameter_types,
+    widened,
+)
 from graphopt.frontends.onnx.call import Call, items_of
 from graphopt.frontends.onnx.functions import Functions, Opsets
 from graphopt.frontends.onnx.opaque import opaque_values
@@ -173,7 +178,7 @@ class _Builder:
         if is_understood(record, inputs, attributes):
             while inputs and not captured and inputs[-1].is_absent:
                 inputs = inputs[:-1]
-            count = max(k + 1 for k, name in enumerate(record.outputs) if name)
+            count = output_count(record, attributes)
             call = Call(record.op_type, inputs + captured, attributes, count, record.domain)
             try:
                 return record, values_of(call, version)

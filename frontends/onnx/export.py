@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphopt.backends.provenance import described
 from graphopt.body import Body
 from graphopt.errors import GraphoptError, UnsupportedError
 from graphopt.frontends.onnx.call import Call, items_of
@@ -23,6 +22,7 @@ from graphopt.frontends.onnx.replay import (
 from graphopt.frontends.onnx.schemas import (
     OLDEST_IR,
     ir_of_dtype,
+    least_inputs,
     opset_for,
     own_opset,
     same_operator,
@@ -31,6 +31,7 @@ from graphopt.frontends.onnx.schemas import (
 from graphopt.graph import Graph
 from graphopt.ir import Node, walk
 from graphopt.order import canonical
+from graphopt.provenance import described
 from graphopt.records import INITIALIZER, Pairs, Record, Region
 from graphopt.structural import bound, constant, results
 from graphopt.tensor import Tensor
@@ -47,10 +48,7 @@ LARGE = 1024
 
 @dataclass(slots=True)
 class _Frame:
-    """A region being written. `wanted` are names that values of it must get.
-
-    One that is `inline` writes into its parent: it has names of its own and nothing else.
-    """
+    """A region being written. `wanted` are names that values of it must get."""
 
     parent: _Frame | None = None
     names: dict[Node, str] = field(default_factory=dict[Node, str])
@@ -58,7 +56,6 @@ class _Frame:
     records: list[Record] = field(default_factory=list[Record])
     initializers: list[Record] = field(default_factory=list[Record])
     used: frozenset[Node] = frozenset()
-    inline: bool = False
 
 
 class Exporter:
@@ -144,9 +141,7 @@ class Exporter:
                 return name
             outer = outer.parent
         target = frame
-        while target.parent is not None and (
-            target.inline or tensor.nbytes > LARGE or _used_outside(target, value)
-        ):
+        while target.parent is not None and (tensor.nbytes > LARGE or _used_outside(target, value)):
             target = target.parent
         name = target.wanted.get(value) or self.names.of_value(value, "constant")
         target.names[value] = name
@@ -181,16 +176,17 @@ class Exporter:
     def _node(self, frame: _Frame, node: Node) -> None:
         values = results(node)
         if node.op.domain == "graphopt":
-            self._expanded(frame, node, values)
-            return
+            raise UnsupportedError(without_form(node.op))
         call = self._call(node, len(values))
         record = self.names.record_of(node)
         inputs = [self._operand(frame, item) for item in call.inputs]
         captures = max((body.captures for body in _bodies(call.attributes)), default=0)
         captured = inputs[len(inputs) - captures :]
         del inputs[len(inputs) - captures :]
-        while inputs and not inputs[-1]:
+        least = least_inputs(call.op_type, self.version) if not call.domain else 0
+        while len(inputs) > least and not inputs[-1]:
             inputs.pop()
+        inputs += [""] * (least - len(inputs))
         outputs = [self._result(frame, value, k, record) for k, value in enumerate(values)]
         self._check_types(node, call, len(inputs), values, record)
         self.domains.add(call.domain)
@@ -213,7 +209,8 @@ class Exporter:
         """The node as the opset writes it; where it has no form there, as the newest does."""
         op = node.op
         if op.facts.opaque:
-            if not op.domain and not same_operator("", op.name, self.original, self.version):
+            own = node.attrs["origin"] < 0  # made for the target, at this opset
+            if not (op.domain or own or same_operator("", op.name, self.original, self.version)):
                 raise UnsupportedError(
                     f"{op.name} is kept as it is, and differs between opsets {self.original}"
                     f" and {self.version}"
@@ -275,17 +272,6 @@ class Exporter:
             name = self.names.of_value(value, value.label.partition("@")[0].lstrip("%"))
         frame.names[value] = name
         return name
-
-    def _expanded(self, frame: _Frame, node: Node, values: Sequence[Node]) -> None:
-        """Write the body of a fused node in its place."""
-        bodies = [body for _, body in node.bodies]
-        if len(bodies) != 1 or len(bodies[0].params) != len(node.inputs):
-            raise UnsupportedError(without_form(node.op))
-        inner = _Frame(frame, records=frame.records, inline=True)
-        for k, (item, kind) in enumerate(zip(node.inputs, bodies[0].params, strict=True)):
-            inner.names[bound(k, kind)] = self._operand(frame, item)
-        outputs = [self._result(frame, value, k, None) for k, value in enumerate(values)]
-        self._body(inner, bodies[0], outputs)
 
     def _body(self, frame: _Frame, body: Body, names: Sequence[str]) -> None:
         for value, name in zip(map(_resolved, body.outputs), names, strict=True):

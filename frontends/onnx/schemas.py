@@ -73,6 +73,13 @@ def _takes(formals: Sequence[defs.OpSchema.FormalParameter], texts: tuple[str, .
 
 
 @lru_cache(1024)
+def least_inputs(op_type: str, version: int) -> int:
+    """How many inputs an operator of ai.onnx must have at an opset, those left out included."""
+    known = defs.has(op_type, version)
+    return defs.get_schema(op_type, version).min_input if known else 0
+
+
+@lru_cache(1024)
 def same_operator(domain: str, op_type: str, version: int, other: int) -> bool:
     """Whether an operator is the same at two opsets; for an unknown one they must be equal."""
     if version == other:

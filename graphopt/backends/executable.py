@@ -8,7 +8,7 @@ these are is found when a backend first asks (`NeedsValues`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -19,6 +19,7 @@ import numpy as np
 
 from graphopt.backends.inputs import bind_inputs
 from graphopt.errors import ExecutionError, UsageError, nearest
+from graphopt.fusion import expanded
 from graphopt.graph import Graph
 from graphopt.types import TensorType
 
@@ -90,6 +91,15 @@ class Lower(Protocol):
     ) -> Program: ...
 
 
+Prepare = Callable[[Graph], Graph]
+"""What makes another graph of one, with the same inputs and outputs, for a backend."""
+
+
+def unchanged(graph: Graph) -> Graph:
+    """The graph itself."""
+    return graph
+
+
 class Executable:
     """A compiled graph. Call it with arrays by position or by name; it returns a tuple of arrays.
 
@@ -98,9 +108,17 @@ class Executable:
     it comes from when a kernel fails.
     """
 
-    def __init__(self, graph: Graph, backend: str, lower: Lower, options: Options) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        backend: str,
+        lower: Lower,
+        options: Options,
+        prepare: Prepare = unchanged,
+    ) -> None:
         self.graph = graph
         self.backend = backend
+        self._lowered = prepare(expanded(graph))
         self.options = options
         self.by_value: frozenset[int] = frozenset()
         self._lower = lower
@@ -210,7 +228,7 @@ class Executable:
                 self._programs.clear()
                 return self._made(arrays)
             with np.errstate(all="ignore"):
-                program = self._lower(self.graph, arrays, known, self.options)
+                program = self._lower(self._lowered, arrays, known, self.options)
             self._keep(_for_any(key), program)
         self._keep(key, program)
         self._latest = program
@@ -287,13 +305,15 @@ def compile(
     *,
     threads: int | None = None,
     donate: Iterable[str] = (),
+    prepare: Prepare = unchanged,
 ) -> Executable:
     """A graph as a function of arrays: run(*arrays) or run(**named) returns a tuple of arrays.
 
     `backend` is numpy (threaded NumPy, on at most `threads` threads, by default one a processor),
     jax (XLA) or reference (serial NumPy, node by node: the definition of what a graph means).
     `donate` names inputs whose memory the jax backend may reuse: their arrays are gone after a
-    call. Raises UsageError for an unknown backend, MissingExtraError when it is not installed, and
+    call. `prepare` makes of the graph, with what is fused opened, the one that is run. Raises
+    UsageError for an unknown backend, MissingExtraError when it is not installed, and
     UnsupportedError for a graph that it cannot run.
     """
     if backend not in BACKENDS:
@@ -307,7 +327,7 @@ def compile(
         raise UsageError(f"the graph has no input {name!r}{hint}", at="donate")
     lower: Lower = import_module(BACKENDS[backend]).lower
     options = Options(threads or processors(), given)
-    return Executable(graph, backend, lower, options)
+    return Executable(graph, backend, lower, options, prepare)
 
 
 def processors() -> int:

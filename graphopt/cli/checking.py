@@ -103,7 +103,7 @@ def _checks(
     def by_onnx() -> CheckResult:
         with tempfile.TemporaryDirectory(prefix="graphopt-") as folder:
             result = Path(folder, "after.onnx")
-            api.save(after, result, opset=options.opset)
+            api.save(after, result, opset=options.opset, target=options.target)
             original: str | bytes | Path = source
             if api.is_text(head_of(source)):
                 original = Path(folder, "before.onnx")

@@ -10,7 +10,7 @@ from graphopt import __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NoReturn
+    from typing import Literal, NoReturn
 
     Add = Callable[..., object]
 
@@ -27,7 +27,7 @@ usage: graphopt-opt [OPTIONS] MODEL        (MODEL: an ONNX model or .gir text; -
 
 output       -o PATH      where to write; - for standard output    -S    as text
              --in-place   allow to replace MODEL itself            -f    binary to a terminal
-             --external-data auto|never|always    --opset N
+             --external-data auto|never|always    --opset N    --target portable|ort
 pipeline     -O0 ... -O3 (default: -O2)           --passes 'prune,fold{max-bytes=4096}'
              --disable GLOB     switch off a pass or a rule; may be repeated
              --fuel N  --only LOG   only the first N rewrites; only those of a log
@@ -58,6 +58,7 @@ class Options(argparse.Namespace):
     text: bool
     external_data: str
     opset: int | None
+    target: Literal["portable", "ort"]
     level: str | None
     passes: str | None
     disable: list[str]
@@ -193,6 +194,12 @@ def _add_output(add: Add) -> None:
         help="put weights into a file beside the model (auto: when it is too large without)",
     )
     add("--opset", type=number, metavar="N", help="the version of ONNX's operators to write")
+    add(
+        "--target",
+        choices=("portable", "ort"),
+        default="portable",
+        help="for whom to write: with standard operators only, or with those of ONNX Runtime too",
+    )
 
 
 def _add_pipeline(add: Add) -> None:

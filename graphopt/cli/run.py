@@ -169,7 +169,10 @@ def finish(graph: Graph, options: Options, notes: list[str]) -> Facts:
 
         try:
             saved = measure(
-                graph, opset=options.opset, external_data=cast(External, options.external_data)
+                graph,
+                opset=options.opset,
+                external_data=cast(External, options.external_data),
+                target=options.target,
             )
         except UnsupportedError as error:
             if not as_text:
@@ -190,7 +193,9 @@ def write(graph: Graph, options: Options, output: str) -> Saved | None:
 
         sys.stdout.buffer.write(print_graph(graph).encode())
     else:
-        saved = api.save(graph, target, opset=options.opset, external_data=external)
+        saved = api.save(
+            graph, target, opset=options.opset, external_data=external, target=options.target
+        )
     if output == "-":
         sys.stdout.buffer.flush()
     return saved

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import copysign, exp, expm1, inf, log1p, pi, sqrt
 from typing import Any
 
@@ -19,7 +20,7 @@ from graphopt.ops.intervals import (
     above,
     add,
     below,
-    div,
+    has_infinity,
     maximum,
     minimum,
     monotone,
@@ -37,8 +38,11 @@ from graphopt.ranges import ANYTHING, ValueFacts
 from graphopt.types import DType, TensorType, Type, dtype_of
 
 SHRUNK = tuple(dtype for dtype in NUMBERS if dtype is not DType.BFLOAT16)
-SMOOTH = Facts(elementwise=True, total=True, ulps=8)
-INCREASING = Facts(elementwise=True, total=True, ulps=8, monotone="increasing")
+SMOOTH = Facts(elementwise=True, total=True, ulps=8, signed_zero="passed")
+INCREASING = Facts(
+    elementwise=True, total=True, ulps=8, monotone="increasing", signed_zero="passed"
+)
+POSITIVE = replace(INCREASING, signed_zero="absorbed")
 
 
 def activation(
@@ -65,7 +69,7 @@ def activation(
     return declare
 
 
-@activation("Relu", Facts(elementwise=True, total=True, idempotent=True, monotone="increasing"),
+@activation("Relu", replace(INCREASING, idempotent=True, ulps=0),
             (*FLOATS, *SIGNED))  # fmt: skip
 def relu(xp: Xp, x: Array) -> Array:
     """The greater of x and 0; NaN of NaN."""
@@ -92,7 +96,7 @@ def _sloped(node: Node, x: ValueFacts, slope: ValueFacts) -> ValueFacts:
     """Of x, or slope * x where x is negative."""
     part = below(x, 0) if x.low < 0 else None
     steep = None if part is None else mul(node.dtype, part, slope)
-    return with_nan(union(above(x, 0), steep or NOTHING), x.may_be_nan)
+    return with_nan(union(above(x, 0), steep), x.may_be_nan)
 
 
 @activation("ThresholdedRelu", alpha=0.5)
@@ -137,9 +141,11 @@ def _(node: Node, x: ValueFacts) -> ValueFacts:
     alpha = attribute(node, "alpha")
     if not 2**-20 < alpha < 2**20:
         return ANYTHING
-    least = max(alpha * expm1(x.low / alpha), x.low) if x.low < 0 else x.low
-    made = within(least, x.high, nan=x.may_be_nan, zero=True)
-    return spread(node.dtype, made, node.op.facts.ulps, least=0 if x.low >= 0 else -inf)
+    least = 0 if x.low >= 0 else -inf
+    ulps = node.op.facts.ulps
+    return monotone(
+        node.dtype, x, lambda a: a if a >= 0 else alpha * expm1(a / alpha), ulps, least=least
+    )
 
 
 @activation("Selu", alpha=1.5, gamma=2.0)
@@ -158,7 +164,7 @@ def _(node: Node, x: ValueFacts) -> ValueFacts:
     return spread(node.dtype, made, 2, least=0 if made.low >= 0 else -inf)
 
 
-@activation("Sigmoid", INCREASING)
+@activation("Sigmoid", POSITIVE)
 def sigmoid(xp: Xp, x: Array) -> Array:
     """1 / (1 + exp(-x))."""
     small = xp.exp(-xp.abs(x))
@@ -212,7 +218,7 @@ def hard_swish(xp: Xp, x: Array) -> Array:
 hard_swish.bounds(gate(-0.376))
 
 
-@activation("Softplus", INCREASING)
+@activation("Softplus", POSITIVE)
 def softplus(xp: Xp, x: Array) -> Array:
     """log(1 + exp(x))."""
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
@@ -234,7 +240,7 @@ def mish(xp: Xp, x: Array) -> Array:
 mish.bounds(gate(-0.309))
 
 
-@activation("Softsign", Facts(elementwise=True, total=True, ulps=2))
+@activation("Softsign", replace(SMOOTH, ulps=2))
 def softsign(xp: Xp, x: Array) -> Array:
     """x / (1 + |x|); NaN of infinity."""
     return x / (1 + xp.abs(x))
@@ -242,10 +248,8 @@ def softsign(xp: Xp, x: Array) -> Array:
 
 @softsign.bounds
 def _(node: Node, x: ValueFacts) -> ValueFacts:
-    rule = increasing(_softsign, least=-1, most=1, zero="signed")
-    made = rule(node, x)
-    assert isinstance(made, ValueFacts)
-    return with_nan(made, x.low == -inf or x.high == inf)
+    made = increasing(_softsign, least=-1, most=1, zero="signed")(node, x)
+    return with_nan(made, has_infinity(x))
 
 
 def _softsign(x: float) -> float:
@@ -273,7 +277,7 @@ def _(x: Node, *, approximate: str) -> Type:
 gelu.bounds(gate(-0.1705))
 
 
-@activation("Shrink", Facts(elementwise=True, total=True), SHRUNK, bias=1.5, lambd=1.0)
+@activation("Shrink", replace(SMOOTH, ulps=0), SHRUNK, bias=1.5, lambd=1.0)
 def shrink(xp: Xp, x: Array, *, bias: float = 0.0, lambd: float = 0.5) -> Array:
     """x + bias below -lambd, x - bias above lambd, else 0."""
     return xp.where(x < -lambd, x + bias, xp.where(x > lambd, x - bias, 0))
@@ -292,7 +296,7 @@ def _(node: Node, x: ValueFacts) -> ValueFacts:
     )
 
 
-@op("PRelu", facts=Facts(elementwise=True, total=True))
+@op("PRelu", facts=Facts(signed_zero="passed", elementwise=True, total=True))
 def prelu(xp: Xp, x: Array, slope: Array) -> Array:
     """x, or slope * x where x is negative; slope is broadcast to the shape of x."""
     return xp.where(x < 0, xp.broadcast_to(slope, x.shape) * x, x)

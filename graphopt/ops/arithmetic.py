@@ -11,6 +11,8 @@ from typing import Any
 from graphopt import dims
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Op, Xp, op, refuse
+from graphopt.ops import intervals
+from graphopt.ops.bounds import attribute, folded
 from graphopt.ops.checks import check_dtype
 from graphopt.ops.common import broadcast_shapes
 from graphopt.ops.dtypes import FLOATS, NUMBERS, Dtypes
@@ -25,28 +27,61 @@ from graphopt.ops.elementwise import (
 )
 from graphopt.ops.examples import given
 from graphopt.ops.kernels import single
+from graphopt.ranges import ANYTHING, ValueFacts
 from graphopt.structural import constant
 from graphopt.types import DType, TensorType, Type, dtype_of
 
 # −0 is the unit of a sum even of −0, where +0 gives +0.
 add = binary(
     "Add", "add", "x + y; integers wrap around",
-    facts=Facts(commutative=True, unit=-0.0), known=operator.add,
+    facts=Facts(commutative=True, unit=-0.0, signed_zero="passed"), known=operator.add,
 )  # fmt: skip
 sub = binary(
     "Sub", "subtract", "x - y; integers wrap around",
-    facts=Facts(unit=0.0, unit_side="right"), known=operator.sub,
+    facts=Facts(unit=0.0, unit_side="right", signed_zero="passed"), known=operator.sub,
 )  # fmt: skip
 mul = binary(
     "Mul", "multiply", "x * y; integers wrap around",
-    facts=Facts(commutative=True, unit=1.0), known=operator.mul,
+    facts=Facts(commutative=True, unit=1.0, signed_zero="passed"), known=operator.mul,
 )  # fmt: skip
 
 
-@op("Div", facts=Facts(elementwise=True, unit=1.0, unit_side="right"))
+@add.bounds
+def _(node: Node, x: ValueFacts, y: ValueFacts) -> ValueFacts:
+    return intervals.add(node.dtype, x, y)
+
+
+@sub.bounds
+def _(node: Node, x: ValueFacts, y: ValueFacts) -> ValueFacts:
+    if node.inputs[0] is node.inputs[1]:
+        nan = x.may_be_nan or intervals.has_infinity(x)
+        return ValueFacts(0, 0, nan and node.dtype.is_float, integer_valued=True)
+    return intervals.sub(node.dtype, x, y)
+
+
+@mul.bounds
+def _(node: Node, x: ValueFacts, y: ValueFacts) -> ValueFacts:
+    if node.inputs[0] is node.inputs[1]:
+        return intervals.square(node.dtype, x)
+    return intervals.mul(node.dtype, x, y)
+
+
+@op(
+    "Div",
+    facts=Facts(
+        elementwise=True, unit=1.0, unit_side="right", signed_zero="passed", revealing=(1,)
+    ),
+)
 def div(xp: Xp, x: Array, y: Array) -> Array:
     """x / y; of integers rounded toward zero, and an error where y is 0."""
     return xp.divide_integers(x, y) if x.dtype.kind in "iu" else xp.true_divide(x, y)
+
+
+@div.bounds
+def _(node: Node, x: ValueFacts, y: ValueFacts) -> ValueFacts:
+    if node.dtype.is_float:
+        return intervals.div(node.dtype, x, y)
+    return intervals.divided_whole(x, y) or ANYTHING
 
 
 def known_quotient(a: Any, b: Any) -> Any:
@@ -66,7 +101,7 @@ def _() -> list[Node]:
     return [*binary_examples(div, NUMBERS), div(*numbers), div(size, constant([2, -3]))]
 
 
-@op("Mod", facts=Facts(elementwise=True))
+@op("Mod", facts=Facts(signed_zero="passed", elementwise=True))
 def mod(xp: Xp, x: Array, y: Array, *, fmod: int = 0) -> Array:
     """x - floor(x / y) * y, or with fmod=1 x - trunc(x / y) * y; an error where an integer y is 0.
 
@@ -76,6 +111,12 @@ def mod(xp: Xp, x: Array, y: Array, *, fmod: int = 0) -> Array:
         return xp.fmod(x, y) if fmod else xp.mod(x, y)
     rest = x - xp.divide_integers(x, y) * y
     return rest if fmod else xp.where((rest != 0) & ((rest < 0) != (y < 0)), rest + y, rest)
+
+
+@mod.bounds
+def _(node: Node, x: ValueFacts, y: ValueFacts) -> ValueFacts:
+    truncated = bool(attribute(node, "fmod"))
+    return intervals.remainder(x, y, truncated=truncated, floats=node.dtype.is_float)
 
 
 def known_remainder(a: Any, b: Any) -> Any:
@@ -141,6 +182,14 @@ def known_power(a: Any, b: Any) -> Any:
     return a**b if type(a) is type(b) is int and 0 <= b <= 64 and abs(a) <= 1 << 31 else None
 
 
+@power.bounds
+def _(node: Node, x: ValueFacts, y: ValueFacts) -> ValueFacts:
+    if node.dtype.is_float:
+        return intervals.power(node.dtype, x, y, node.op.facts.ulps)
+    count = y.low if y.low == y.high and node.inputs[1].dtype.is_integer else -1
+    return intervals.whole_power(x, int(count)) if 0 <= count <= 64 else ANYTHING
+
+
 @power.examples
 def _() -> list[Node]:
     mixed = [
@@ -204,8 +253,10 @@ def _sum(xp: Xp, values: tuple[Array, ...]) -> Array:
     return reduce(xp.add, (single(xp, value) for value in values))
 
 
-EXTREME = Facts(elementwise=True, total=True, commutative=True, idempotent=True)
-TOTALS = Facts(elementwise=True, total=True, commutative=True, ulps=2)
+EXTREME = Facts(
+    elementwise=True, total=True, commutative=True, idempotent=True, signed_zero="passed"
+)
+TOTALS = Facts(elementwise=True, total=True, commutative=True, ulps=2, signed_zero="passed")
 
 max_ = variadic(
     "Max",
@@ -223,6 +274,16 @@ min_ = variadic(
     replace(EXTREME, ufunc="minimum"),
     lambda *row: reduce(dims.minimum, row),
 )
+
+
+@max_.bounds
+def _(node: Node, *inputs: ValueFacts) -> ValueFacts:
+    made = reduce(intervals.maximum, inputs)
+    zero = made.may_be_negative_zero and all(map(intervals.may_be_signed, inputs))
+    return replace(made, may_be_negative_zero=zero)
+
+
+min_.bounds(folded(intervals.minimum))
 sum_ = variadic("Sum", "The sum of the inputs", _sum, FLOATS, TOTALS)
 mean = variadic(
     "Mean",
@@ -233,12 +294,31 @@ mean = variadic(
 )
 
 
-@op("Clip", facts=Facts(elementwise=True, total=True))
+@sum_.bounds
+def _(node: Node, *inputs: ValueFacts) -> ValueFacts:
+    return intervals.sum_of(node.dtype, inputs)
+
+
+@mean.bounds
+def _(node: Node, *inputs: ValueFacts) -> ValueFacts:
+    made = intervals.sum_of(node.dtype, inputs)
+    made = intervals.div(node.dtype, made, intervals.point(len(inputs)))
+    least, most = intervals.same_sign(made)
+    return intervals.spread(node.dtype, made, node.op.facts.ulps, least, most)
+
+
+@op("Clip", facts=Facts(signed_zero="passed", elementwise=True, total=True))
 def clip(xp: Xp, x: Array, low: Array | None = None, high: Array | None = None) -> Array:
     """The least of high and the greatest of x and low, which are scalars; NaN of NaN."""
     if low is not None:
         x = xp.maximum(x, low.reshape(()))
     return x if high is None else xp.minimum(x, high.reshape(()))
+
+
+@clip.bounds
+def _(node: Node, x: ValueFacts, low: ValueFacts | None, high: ValueFacts | None) -> ValueFacts:
+    made = x if low is None else intervals.maximum(x, low)
+    return made if high is None else intervals.minimum(made, high)
 
 
 @clip.infer

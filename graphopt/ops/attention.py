@@ -12,7 +12,7 @@ from typing import Any
 from graphopt import dims
 from graphopt.dims import Size
 from graphopt.ir import Node
-from graphopt.op import Array, Xp, op, refuse
+from graphopt.op import Array, Facts, Xp, op, refuse
 from graphopt.ops.checks import check_dtype, check_rank, check_size, float_dtype, one_size, size_at
 from graphopt.ops.dtypes import FLOATS, NUMBERS
 from graphopt.ops.examples import given
@@ -39,7 +39,7 @@ def split_heads(xp: Xp, x: Array, heads: int | None) -> Array:
 
 def spread_heads(xp: Xp, x: Array, heads: int) -> Array:
     """Each head repeated, so that there are as many as the queries have."""
-    group = heads // x.shape[1]
+    group = heads // max(1, x.shape[1])
     check_size("the number of heads", heads, group * x.shape[1])
     return xp.repeat(x, group, axis=1)
 
@@ -112,7 +112,7 @@ def masked_softmax(xp: Xp, scores: Array, bias: Array) -> Array:
     return xp.where(blind, xp.zeros_like(shares), shares)
 
 
-@op("Attention")
+@op("Attention", facts=Facts(signed_zero="passed"))
 def attention(
     xp: Xp,
     q: Array,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
-from math import ceil, floor, inf
+from math import ceil, floor, inf, log, sqrt
 from typing import Any, Literal
 
 from graphopt.dims import Size, lower
@@ -17,7 +17,9 @@ from graphopt.ops.intervals import (
     may_be_signed,
     monotone,
     point,
+    same_sign,
     spread,
+    square,
     total,
     union,
     within,
@@ -41,7 +43,11 @@ def attribute(node: Node, name: str) -> Any:
 
 def always(facts: ValueFacts) -> BoundsRule:
     """What holds whatever the inputs are."""
-    return lambda node, *inputs: facts
+
+    def rule(node: Node, *inputs: Any) -> ValueFacts:
+        return facts
+
+    return rule
 
 
 def outputs(*facts: ValueFacts | Literal["first"]) -> BoundsRule:
@@ -72,7 +78,7 @@ def increasing(
     most: float = inf,
     domain: tuple[float, float] = (-inf, inf),
     zero: Literal["signed", "never", "perhaps"] = "perhaps",
-) -> BoundsRule:
+) -> Callable[[Node, ValueFacts], ValueFacts]:
     """Of a function that increases on its domain and is NaN outside.
 
     On any backend its results are between `least` and `most`. A "signed" one has the sign of x, so
@@ -151,8 +157,8 @@ def converted(source: DType, dtype: DType, x: ValueFacts) -> ValueFacts:
     if dtype.is_integer:
         if not source.is_float:
             return x
-        low, high = integer_limits(dtype)
-        if x.may_be_nan or not (low - 1 < x.low and x.high < high + 1):
+        least, most = integer_limits(dtype)
+        if x.may_be_nan or not (least - 1 < x.low and x.high < most + 1):
             return top_of(dtype)
         return within(int(x.low), int(x.high), whole=True)
     if dtype.bits < 16 or source is DType.STRING:
@@ -186,20 +192,21 @@ def size_range(sizes: tuple[Size | None, ...] | None) -> tuple[int, int]:
     return least, min(most, MOST)
 
 
+def positions_below(size: Size | None) -> ValueFacts:
+    """What holds of places on an axis."""
+    return within(0, max(size - 1, 0) if isinstance(size, int) else MOST, whole=True)
+
+
 def mean_of(dtype: DType, x: ValueFacts, least: int, most: int) -> ValueFacts:
     """The mean of some elements; NaN of none."""
     most = max(most, 1)
     sums = total(dtype, x, max(least, 1), most)
     error = 2.0 + most  # ulps
-    made = spread(dtype, x, error, *_kept_sign(x))
+    made = spread(dtype, x, error, *same_sign(x))
     low = -inf if sums.low == -inf and x.low < 0 else made.low
     high = inf if sums.high == inf and x.high > 0 else made.high
     zero = x.may_be_negative_zero or x.low < 0
     return within(low, high, nan=sums.may_be_nan or least == 0, zero=zero)
-
-
-def _kept_sign(x: ValueFacts) -> tuple[float, float]:
-    return (0 if x.low >= 0 else -inf), (0 if x.high <= 0 else inf)
 
 
 def sign_of(node: Node, x: ValueFacts) -> ValueFacts:
@@ -217,7 +224,7 @@ def even(function: Callable[[float], float], least: float) -> BoundsRule:
     return rule
 
 
-def comparison(less: Callable[[ValueFacts, ValueFacts], bool | None]) -> BoundsRule:
+def comparison_bounds(less: Callable[[ValueFacts, ValueFacts], bool | None]) -> BoundsRule:
     """Of an order relation: `less` says whether it holds of all pairs of numbers, of none, or None.
 
     It holds of no NaN.
@@ -251,4 +258,81 @@ def is_equal(a: ValueFacts, b: ValueFacts) -> bool | None:
 
 def folded(function: Callable[[ValueFacts, ValueFacts], ValueFacts]) -> BoundsRule:
     """Of several inputs that are combined one after the other."""
-    return lambda node, *inputs: reduce(function, inputs)
+
+    def rule(node: Node, *inputs: ValueFacts) -> ValueFacts:
+        return reduce(function, inputs)
+
+    return rule
+
+
+# Reductions of at least `least` and at most `most` elements to one.
+
+Reduced = Callable[[DType, ValueFacts, int, int], ValueFacts]
+"""From a dtype, facts of the elements, `least` and `most` to facts of the result."""
+
+
+def mean_bounds(dtype: DType, x: ValueFacts, least: int, most: int) -> ValueFacts:
+    """The mean, of integers rounded toward zero."""
+    if dtype.is_float:
+        return mean_of(dtype, x, least, most)
+    sums = total(dtype, x, least, most)
+    top = top_of(dtype)
+    if not top.low <= sums.low <= sums.high <= top.high:
+        return ANYTHING
+    return x if least else x.union(NOTHING)
+
+
+def extreme_bounds(*, greatest: bool) -> Reduced:
+    """The greatest or least element; of none it is the least of the dtype, or the `greatest`."""
+
+    def bounds(dtype: DType, x: ValueFacts, least: int, most: int) -> ValueFacts:
+        top = top_of(dtype)
+        end = top.high if greatest else top.low
+        return x if least else x.union(within(end, end, whole=True))
+
+    return bounds
+
+
+def product_bounds(dtype: DType, x: ValueFacts, least: int, most: int) -> ValueFacts:
+    """The product."""
+    size = magnitude(x)
+    if not dtype.is_float:
+        if size > 1 and most > 64:
+            return ANYTHING
+        high = int(max(size, 1)) ** most if size > 1 else 1
+        return within(0 if x.low >= 0 else -high, high, whole=True)
+    high, signed = (1 if size <= 1 else inf), may_be_signed(x)
+    nan = x.may_be_nan or size > 1  # infinite parts times 0
+    return within(-high if x.low < 0 else 0, high, nan=nan, zero=signed, whole=x.integer_valued)
+
+
+def norm_bounds(dtype: DType, x: ValueFacts, least: int, most: int) -> ValueFacts:
+    """The square root of the sum of squares."""
+    real = dtype if dtype.is_float else DType.FLOAT64
+    sums = total(real, square(real, x), least, most)
+    made = monotone(real, sums, sqrt, 4, least=0)
+    return made if dtype.is_float else converted(real, dtype, made)
+
+
+def log_sum_bounds(dtype: DType, x: ValueFacts, least: int, most: int) -> ValueFacts:
+    """The logarithm of the sum."""
+    sums = total(dtype, x, least, most)
+    nan = sums.may_be_nan or sums.low < 0
+    positive = within(max(sums.low, 0), max(sums.high, 0))
+    made = monotone(dtype, positive, _log, 8)
+    return within(made.low, made.high, nan=nan, zero=True)
+
+
+def _log(x: float) -> float:
+    return log(x) if x else -inf
+
+
+def log_sum_exp_bounds(dtype: DType, x: ValueFacts, least: int, most: int) -> ValueFacts:
+    """The logarithm of the sum of exp(x)."""
+    low, high = (x.low if least else -inf), x.high + log(max(most, 1))
+    return spread(dtype, within(low, high, nan=x.may_be_nan, zero=True), 64)
+
+
+def square_sum_bounds(dtype: DType, x: ValueFacts, least: int, most: int) -> ValueFacts:
+    """The sum of squares."""
+    return total(dtype, square(dtype, x), least, most)

@@ -7,10 +7,13 @@ from typing import Any
 from graphopt import dims
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Xp, op, refuse
+from graphopt.ops.bounds import converted, outputs
 from graphopt.ops.checks import check_dtype
 from graphopt.ops.dtypes import FLOAT8, FLOATS, NUMBERS
 from graphopt.ops.elementwise import combine_known, unary_examples
 from graphopt.ops.examples import given
+from graphopt.ops.intervals import point
+from graphopt.ranges import ValueFacts
 from graphopt.structural import constant, graph_input
 from graphopt.types import DType, SequenceType, TensorType, Type, dtype_of
 
@@ -19,7 +22,7 @@ BITS = tuple(dtype for dtype in DType if dtype is not DType.STRING)
 ROUND_MODES = ("up", "down", "nearest")
 
 
-@op("Cast", facts=Facts(elementwise=True))
+@op("Cast", facts=Facts(signed_zero="passed", elementwise=True))
 def cast(xp: Xp, x: Array, *, to: DType, saturate: int = 1, round_mode: str = "up") -> Array:
     """x as another dtype.
 
@@ -32,6 +35,11 @@ def cast(xp: Xp, x: Array, *, to: DType, saturate: int = 1, round_mode: str = "u
 @cast.infer
 def _(x: Node, *, to: DType, saturate: int, round_mode: str) -> Type:
     return cast_type(x, to, round_mode)
+
+
+@cast.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    return converted(node.inputs[0].dtype, node.dtype, x)
 
 
 def cast_type(x: Node, to: DType, round_mode: str) -> TensorType:
@@ -79,7 +87,7 @@ def _() -> list[Node]:
     return [*examples, *rounding, *known, *loose, cast(x, to=DType.INT64)]
 
 
-@op("CastLike")
+@op("CastLike", facts=Facts(signed_zero="passed"))
 def cast_like(
     xp: Xp, x: Array, target_type: Array, *, saturate: int = 1, round_mode: str = "up"
 ) -> Array:
@@ -90,6 +98,11 @@ def cast_like(
 @cast_like.infer
 def _(x: Node, target_type: Node, *, saturate: int, round_mode: str) -> Type:
     return cast_type(x, target_type.dtype, round_mode)
+
+
+@cast_like.bounds
+def _(node: Node, x: ValueFacts, target_type: ValueFacts) -> ValueFacts:
+    return converted(node.inputs[0].dtype, node.dtype, x)
 
 
 @cast_like.examples
@@ -149,7 +162,7 @@ def _() -> list[Node]:
     return [*examples, identity(constant([1, 2])), identity(sequence)]
 
 
-@op("Dropout", facts=Facts(total=True))
+@op("Dropout", facts=Facts(signed_zero="passed", total=True))
 def dropout(
     xp: Xp, x: Array, ratio: Array | None = None, training_mode: Array | None = None,
     *, seed: int | None = None, outputs: int = 1,
@@ -159,6 +172,9 @@ def dropout(
     In training it draws random numbers and is no function of its inputs: that is refused.
     """
     return x if outputs == 1 else (x, xp.ones(x.shape, bool))
+
+
+dropout.bounds(outputs("first", point(1)))
 
 
 @dropout.infer

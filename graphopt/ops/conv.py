@@ -11,7 +11,7 @@ from typing import Any
 
 from graphopt.dims import Size
 from graphopt.ir import Node
-from graphopt.op import Array, Ints, Xp, op, refuse
+from graphopt.op import Array, Facts, Ints, Xp, op, refuse
 from graphopt.ops.checks import (
     check_rank,
     check_rank_from,
@@ -123,7 +123,7 @@ def conv_shape(
     return (size_at(x, 0), filters, *counts)
 
 
-@op("Conv")
+@op("Conv", facts=Facts(signed_zero="passed"))
 def conv(
     xp: Xp,
     x: Array,

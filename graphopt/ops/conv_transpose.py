@@ -22,7 +22,7 @@ from graphopt.structural import constant, graph_input
 from graphopt.types import DType, TensorType, Type
 
 
-@op("ConvTranspose")
+@op("ConvTranspose", facts=Facts(signed_zero="passed"))
 def conv_transpose(
     xp: Xp,
     x: Array,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Op, Xp, refuse
+from graphopt.ops.bounds import MOST
 from graphopt.ops.checks import check_dtype
 from graphopt.ops.common import normal_axis
 from graphopt.ops.dtypes import WIDE_NUMBERS
 from graphopt.ops.examples import given
+from graphopt.ops.intervals import total
 from graphopt.ops.kernels import single
 from graphopt.structural import constant
 from graphopt.types import DType, TensorType, Type
@@ -41,7 +43,7 @@ def cumulative(name: str, text: str, function: str, start: int) -> Op:
         return TensorType(kind.dtype, kind.shape)
 
     kernel.__doc__ = text
-    made = Op(name, kernel, facts=Facts(host_inputs=(1,)))
+    made = Op(name, kernel, facts=Facts(host_inputs=(1,), signed_zero="passed"))
     made.infer(rule)
 
     def examples() -> list[Node]:
@@ -73,3 +75,6 @@ cum_prod = cumulative(
     "cumprod",
     1,
 )
+
+# Sums of none up to all of the elements on an axis, whose size running tells.
+cum_sum.bounds(lambda node, x, axis: total(node.dtype, x, 0, MOST))

@@ -5,10 +5,14 @@ an integer divided by 0 gives 0. In the domain `graphopt`.
 from __future__ import annotations
 
 from graphopt.ir import Node
-from graphopt.op import Array, Facts, Op, Xp, op
+from graphopt.op import Array, BoundsRule, Facts, Op, Xp, op
+from graphopt.ops.bounds import NOTHING
 from graphopt.ops.dtypes import INTEGERS
 from graphopt.ops.elementwise import binary_examples, broadcast_rule
+from graphopt.ops.intervals import divided_whole, union
+from graphopt.ops.intervals import remainder as rest_of
 from graphopt.ops.mathematics import HERE, REALS
+from graphopt.ranges import ANYTHING, ValueFacts
 from graphopt.structural import constant
 
 TOTAL = Facts(elementwise=True, total=True)
@@ -42,6 +46,25 @@ remainder = quotient(
     "Remainder", "remainder", "x - floor(x / y) * y, with the sign of y; of an integer by 0, 0"
 )
 fmod = quotient("Fmod", "fmod", "x - trunc(x / y) * y, with the sign of x; of an integer by 0, 0")
+
+
+@floor_divide.bounds
+def _(node: Node, x: ValueFacts, y: ValueFacts) -> ValueFacts:
+    if node.dtype.is_float:
+        return ANYTHING
+    made = divided_whole(x, y, down=True)
+    return union(made, NOTHING if y.has_zero else None)
+
+
+def _rest(truncated: bool) -> BoundsRule:
+    def rule(node: Node, x: ValueFacts, y: ValueFacts) -> ValueFacts:
+        return rest_of(x, y, truncated=truncated, floats=node.dtype.is_float)  # 0 is in it
+
+    return rule
+
+
+remainder.bounds(_rest(truncated=False))
+fmod.bounds(_rest(truncated=True))
 
 
 @op("IntegerPower", domain=HERE, facts=Facts(elementwise=True))

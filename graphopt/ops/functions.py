@@ -17,18 +17,19 @@ from graphopt.ops.kernels import single
 from graphopt.ops.special import erf as erf_of
 from graphopt.ranges import ValueFacts
 
-IDEMPOTENT = Facts(idempotent=True)
-ROUNDING = Facts(idempotent=True, monotone="increasing")
-NEAR = Facts(ulps=4)
-INCREASING = Facts(ulps=4, monotone="increasing")
+SIZE = Facts(idempotent=True, signed_zero="absorbed")
+ROUNDING = Facts(idempotent=True, monotone="increasing", signed_zero="passed")
+NEAR = Facts(ulps=4, signed_zero="passed")
+EVEN = Facts(ulps=4, signed_zero="absorbed")
+INCREASING = Facts(ulps=4, monotone="increasing", signed_zero="passed")
 
-absolute = unary("Abs", "absolute", "|x|", NUMBERS, IDEMPOTENT, known=known_absolute)
+absolute = unary("Abs", "absolute", "|x|", NUMBERS, SIZE, known=known_absolute)
 neg = unary(
     "Neg",
     "negative",
     "-x; of the least integer of a dtype, itself",
     (*FLOATS, *SIGNED),
-    Facts(involution=True),
+    Facts(involution=True, signed_zero="passed"),
     known=operator.neg,
 )
 sign = unary(
@@ -38,24 +39,34 @@ floor = unary("Floor", "floor", "The greatest integer that is at most x", facts=
 ceil = unary("Ceil", "ceil", "The least integer that is at least x", facts=ROUNDING)
 round_ = unary("Round", "rint", "The nearest integer, of two the even one", facts=ROUNDING)
 reciprocal = unary("Reciprocal", "reciprocal", "1 / x")
-sqrt = unary("Sqrt", "sqrt", "The square root; NaN of negative numbers")
-exp = unary("Exp", "exp", "e to the power of x", facts=INCREASING)
-log = unary("Log", "log", "The natural logarithm; NaN of negative numbers", facts=NEAR)
+sqrt = unary(
+    "Sqrt", "sqrt", "The square root; NaN of negative numbers", facts=Facts(signed_zero="passed")
+)
+exp = unary(
+    "Exp",
+    "exp",
+    "e to the power of x",
+    facts=Facts(ulps=4, monotone="increasing", signed_zero="absorbed"),
+)
+log = unary("Log", "log", "The natural logarithm; NaN of negative numbers", facts=EVEN)
 sin = unary("Sin", "sin", "The sine of x radians", facts=NEAR)
-cos = unary("Cos", "cos", "The cosine of x radians", facts=NEAR)
+cos = unary("Cos", "cos", "The cosine of x radians", facts=EVEN)
 tan = unary("Tan", "tan", "The tangent of x radians", facts=NEAR)
 asin = unary("Asin", "arcsin", "The angle whose sine is x; NaN outside [-1, 1]", facts=NEAR)
-acos = unary("Acos", "arccos", "The angle whose cosine is x; NaN outside [-1, 1]", facts=NEAR)
+acos = unary("Acos", "arccos", "The angle whose cosine is x; NaN outside [-1, 1]", facts=EVEN)
 atan = unary("Atan", "arctan", "The angle whose tangent is x", facts=INCREASING)
 sinh = unary("Sinh", "sinh", "The hyperbolic sine", facts=INCREASING)
-cosh = unary("Cosh", "cosh", "The hyperbolic cosine", facts=NEAR)
+cosh = unary("Cosh", "cosh", "The hyperbolic cosine", facts=EVEN)
 tanh = unary("Tanh", "tanh", "The hyperbolic tangent", facts=INCREASING)
 asinh = unary("Asinh", "arcsinh", "The inverse of the hyperbolic sine", facts=INCREASING)
-acosh = unary("Acosh", "arccosh", "The inverse of cosh; NaN of numbers below 1", facts=NEAR)
+acosh = unary("Acosh", "arccosh", "The inverse of cosh; NaN of numbers below 1", facts=EVEN)
 atanh = unary("Atanh", "arctanh", "The inverse of tanh; NaN outside [-1, 1]", facts=NEAR)
 
 
-@op("Erf", facts=Facts(elementwise=True, total=True, monotone="increasing", ulps=4))
+@op(
+    "Erf",
+    facts=Facts(signed_zero="passed", elementwise=True, total=True, monotone="increasing", ulps=4),
+)
 def erf(xp: Xp, x: Array) -> Array:
     """The error function, 2/√π times the integral of exp(-t²) from 0 to x."""
     return erf_of(xp, single(xp, x)).astype(x.dtype)

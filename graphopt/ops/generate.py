@@ -8,11 +8,14 @@ from typing import Any
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Xp, op, refuse
+from graphopt.ops.bounds import TRUTH
 from graphopt.ops.checks import check_dtype, check_single, check_vector, older_dtype, same_dtype
 from graphopt.ops.common import shape_known, tensor
 from graphopt.ops.dtypes import FLOATS
 from graphopt.ops.examples import given
+from graphopt.ops.intervals import within
 from graphopt.ops.sizes import extent, length_of, places
+from graphopt.ranges import ANYTHING, ValueFacts, epsilon, facts_of
 from graphopt.structural import constant
 from graphopt.tensor import Tensor
 from graphopt.types import MAX_KNOWN, DType, TensorType, Type
@@ -44,6 +47,11 @@ def _(input: Node, *, value: Tensor) -> Type:
     if value.dtype.kind not in "iub" or value.dtype.bits < 8 or len(ints) < len(sizes):
         return made
     return made.with_known([value.element.item()] * prod(ints)) if prod(ints) <= MAX_KNOWN else made
+
+
+@constant_of_shape.bounds
+def _(node: Node, sizes: ValueFacts) -> ValueFacts:
+    return facts_of(constant(node.op.arguments(node.attrs)["value"]))
 
 
 @constant_of_shape.examples
@@ -115,6 +123,22 @@ def _float_count(first: float, last: float, step: float) -> int | None:
         return None  # not a number, or no end: running will say so
 
 
+@range_.bounds
+def _(node: Node, start: ValueFacts, limit: ValueFacts, delta: ValueFacts) -> ValueFacts:
+    if not (start.finite and limit.finite and delta.finite) or delta.has_zero:
+        return ANYTHING
+    one = 0 if node.dtype.is_float else 1  # how far integers stay from the limit
+    low, high = start.low, limit.high - one
+    if delta.high < 0:
+        low, high = limit.low + one, start.high
+    if not node.dtype.is_float:
+        return within(low, high, whole=True)
+    error = 8 * epsilon(node.dtype) * (abs(low) + abs(high))
+    whole = start.integer_valued and delta.integer_valued
+    zero = start.may_be_negative_zero
+    return within(low - error, high + error, zero=zero, whole=whole)
+
+
 @range_.examples
 def _() -> list[Node]:
     def over(dtype: DType, *bounds: float) -> Node:
@@ -146,6 +170,9 @@ def _(input: Node, *, dtype: DType | None, k: int) -> Type:
     if input.rank not in (2, None):
         raise refuse(f"the input has {input.rank} axes, not 2")
     return tensor(made, (None, None) if input.shape is None else input.shape)
+
+
+eye_like.bounds(lambda node, x: TRUTH)
 
 
 @eye_like.examples
@@ -194,6 +221,9 @@ def _(indices: Node, depth: Node, values: Node, *, axis: int) -> Type:
     if isinstance(count, int) and count < 1:
         raise refuse(f"depth {count} is not positive")
     return tensor(dtype, (*sizes[:axis], count, *sizes[axis:]))
+
+
+one_hot.bounds(lambda node, indices, depth, values: values)
 
 
 @one_hot.examples

@@ -8,11 +8,14 @@ from __future__ import annotations
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Xp, op, refuse
+from graphopt.ops.bounds import attribute
 from graphopt.ops.checks import check_dtype, check_vector, older_dtype, one_size, same_dtype
 from graphopt.ops.common import normal_axis, tensor
 from graphopt.ops.dtypes import INDICES
 from graphopt.ops.examples import given
+from graphopt.ops.intervals import union
 from graphopt.ops.sizes import moved, places
+from graphopt.ranges import ANYTHING, ValueFacts
 from graphopt.structural import constant
 from graphopt.tensor import Tensor
 from graphopt.types import DType, Type
@@ -156,7 +159,7 @@ def _check_updates(data: Node, updates: Node, reduction: str) -> DType:
     return dtype
 
 
-@op("ScatterElements")
+@op("ScatterElements", facts=Facts(signed_zero="passed"))
 def scatter_elements(
     xp: Xp,
     data: Array,
@@ -183,11 +186,21 @@ def _(data: Node, indices: Node, updates: Node, *, axis: int, reduction: str) ->
     return tensor(dtype, data.shape)
 
 
+def _scattered(
+    node: Node, data: ValueFacts, indices: ValueFacts, updates: ValueFacts
+) -> ValueFacts:
+    combined = attribute(node, "reduction") in ("add", "mul")
+    return ANYTHING if combined else data.union(updates)
+
+
 def _check_equal(wanted: tuple[Size, ...], updates: tuple[Size, ...]) -> None:
     if len(wanted) != len(updates):
         raise refuse(f"the updates have {len(updates)} axes, not {len(wanted)}")
     for a, b in zip(wanted, updates, strict=True):
         one_size("a size", a, b)
+
+
+scatter_elements.bounds(_scattered)
 
 
 @scatter_elements.examples
@@ -206,7 +219,7 @@ def _() -> list[Node]:
     ]
 
 
-@op("ScatterND")
+@op("ScatterND", facts=Facts(signed_zero="passed"))
 def scatter_nd(
     xp: Xp, data: Array, indices: Array, updates: Array, *, reduction: str = "none"
 ) -> Array:
@@ -231,6 +244,9 @@ def _(data: Node, indices: Node, updates: Node, *, reduction: str) -> Type:
         if updates.shape is not None:
             _check_equal(lead[:-1] + sizes[depth:], updates.shape)
     return tensor(dtype, sizes)
+
+
+scatter_nd.bounds(_scattered)
 
 
 @scatter_nd.examples
@@ -290,6 +306,9 @@ def _(past_cache: Node, update: Node, write_indices: Node | None, *, axis: int, 
         elif isinstance(a, int) and isinstance(b, int) and b > a:
             raise refuse(f"{b} elements cannot be written in {a}")
     return tensor(past_cache.dtype, sizes)
+
+
+tensor_scatter.bounds(lambda node, data, new, at: union(data, new))
 
 
 @tensor_scatter.examples

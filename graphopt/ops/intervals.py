@@ -7,9 +7,9 @@ operand that is a number are `point(number)`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from math import copysign, inf, isinf, isnan, nextafter
+from math import copysign, inf, isinf, isnan, nextafter, pow
 
 from graphopt.ranges import ValueFacts, epsilon, outward
 from graphopt.types import DType
@@ -19,7 +19,7 @@ def point(number: float) -> ValueFacts:
     """What holds of one number."""
     if isnan(number):
         return ValueFacts(-inf, inf, may_be_nan=True)
-    negative_zero = isinstance(number, float) and number == 0 and copysign(1, number) < 0
+    negative_zero = number == 0 and copysign(1, number) < 0
     whole = isinf(number) or number == int(number)
     return ValueFacts(number, number, may_be_negative_zero=negative_zero, integer_valued=whole)
 
@@ -27,9 +27,8 @@ def point(number: float) -> ValueFacts:
 def within(low: float, high: float, *, nan: bool = False, zero: bool = False,
            whole: bool = False) -> ValueFacts:  # fmt: skip
     """Facts; bounds that are not numbers are taken for infinite ones."""
-    return ValueFacts(
-        -inf if isnan(low) else low, inf if isnan(high) else high, nan, zero, whole
-    )
+    # Not isnan, which takes no integer of a thousand bits.
+    return ValueFacts(low if low == low else -inf, high if high == high else inf, nan, zero, whole)
 
 
 def union(*facts: ValueFacts | None) -> ValueFacts:
@@ -82,6 +81,11 @@ def spread(
     made = rounded(dtype, replace(x, low=low, high=high, integer_valued=False))
     low, high = max(least, made.low), min(most, made.high)
     return made if low == made.low and high == made.high else replace(made, low=low, high=high)
+
+
+def same_sign(x: ValueFacts) -> tuple[float, float]:
+    """Between what numbers results stay whose error never changes the sign of x."""
+    return (0 if x.low >= 0 else -inf), (0 if x.high <= 0 else inf)
 
 
 def may_be_signed(x: ValueFacts) -> bool:
@@ -191,9 +195,7 @@ def _whole_quotient(x: int, y: int, down: bool) -> int:
 
 def remainder(a: ValueFacts, b: ValueFacts, *, truncated: bool, floats: bool) -> ValueFacts:
     """a - floor(a / b) * b, of the sign of b, or `truncated`, of the sign of a; b not 0."""
-    nan = floats and (
-        a.may_be_nan or b.may_be_nan or has_infinity(a) or b.has_zero
-    )
+    nan = floats and (a.may_be_nan or b.may_be_nan or has_infinity(a) or b.has_zero)
     one = 0 if floats else 1  # how far an integer remainder stays from b
     if truncated:
         most = max(magnitude(b) - one, 0)
@@ -265,3 +267,59 @@ def _least_sum(bound: float, least: int, most: int, unit: float) -> float:
     if least == 0 or bound == 0:
         return 0
     return max(bound, bound * least - unit * most * bound * most)
+
+
+def sum_of(dtype: DType, facts: Sequence[ValueFacts]) -> ValueFacts:
+    """The sum of a few values, in any order."""
+    if len(facts) == 1:
+        return facts[0]
+    unit = len(facts) * epsilon(dtype)
+    low = _sum_of_lows([each.low for each in facts], unit)
+    high = -_sum_of_lows([-each.high for each in facts], unit)
+    least = _sum_of_lows([min(each.low, 0) for each in facts], unit)
+    most = -_sum_of_lows([min(-each.high, 0) for each in facts], unit)
+    parts = rounded(dtype, within(least, most))  # what is summed before the rest
+    nan = any(each.may_be_nan for each in facts) or (parts.low == -inf and parts.high == inf)
+    zero = all(each.may_be_negative_zero for each in facts)
+    return rounded(dtype, within(low, high, nan=nan, zero=zero))
+
+
+def _sum_of_lows(ends: list[float], unit: float) -> float:
+    """A lower bound of sums of numbers with these lower bounds, as in `_least_sum`."""
+    made = sum(ends) - unit * sum(map(abs, ends))
+    if isnan(made):
+        made = -inf
+    return max(made, 0) if min(ends) >= 0 else made
+
+
+def power(dtype: DType, x: ValueFacts, y: ValueFacts, ulps: float) -> ValueFacts:
+    """x to the power of y, of floats."""
+    nan = x.may_be_nan or y.may_be_nan
+    exponent = y.low if y.low == y.high and abs(y.low) < inf and not y.may_be_nan else None
+    if x.low >= 0 and not x.may_be_negative_zero:
+        if exponent is None or (x.has_zero and exponent < 0):
+            return within(0, inf, nan=nan)
+        ends = sorted(_power(end, exponent) for end in (x.low, x.high))
+        return spread(dtype, within(*ends, nan=nan), ulps, least=0)
+    if not y.integer_valued and x.low < 0:
+        return within(-inf, inf, nan=True, zero=True)
+    if exponent is not None and exponent > 0 and exponent % 2 == 0:
+        size = absolute(x)
+        ends = [_power(end, exponent) for end in (size.low, size.high)]
+        return spread(dtype, within(*ends, nan=nan), ulps, least=0)
+    return within(-inf, inf, nan=nan, zero=True)
+
+
+def _power(x: float, y: float) -> float:
+    try:
+        return pow(x, y)
+    except OverflowError:
+        return inf
+
+
+def whole_power(x: ValueFacts, count: int) -> ValueFacts:
+    """x to the power of one number, 0 or more, of integers."""
+    if count % 2 or x.low >= 0:
+        return within(x.low**count, x.high**count, whole=True)
+    size = absolute(x)
+    return within(size.low**count, size.high**count, whole=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from graphopt import dims
 from graphopt.dims import Size
 from graphopt.ir import Node
-from graphopt.op import Array, Xp, op, refuse
+from graphopt.op import Array, Facts, Xp, op, refuse
 from graphopt.ops.checks import check_rank, float_dtype, one_size, same_dtype
 from graphopt.ops.common import Shape, broadcast_shapes, tensor
 from graphopt.ops.dtypes import NUMBERS, WIDE_NUMBERS
@@ -32,7 +32,7 @@ def matmul_shape(a: Node, b: Node) -> Shape | None:
     return (*batch, *left[-2:-1], *(right[-1:] if len(right) > 1 else ()))
 
 
-@op("MatMul")
+@op("MatMul", facts=Facts(signed_zero="passed"))
 def matmul(xp: Xp, a: Array, b: Array) -> Array:
     """The product of matrices in the last two axes; the axes before them broadcast.
 
@@ -67,7 +67,7 @@ def _() -> list[Node]:
     ]
 
 
-@op("Gemm")
+@op("Gemm", facts=Facts(signed_zero="passed"))
 def gemm(
     xp: Xp,
     a: Array,
@@ -86,12 +86,10 @@ def gemm(
     dtype = a.dtype
     left, right = single(xp, a), single(xp, b)
     y = xp.matmul(xp.transpose(left) if transA else left, xp.transpose(right) if transB else right)
-    for factor, term in ((alpha, None), (beta, c)):
-        if term is not None and factor != 0:
-            term = xp.broadcast_to(single(xp, term), y.shape)
-            y = y + (term if factor == 1 else term * factor)
-        elif term is None and factor != 1:
-            y = y * factor
+    y = y if alpha == 1 else y * alpha
+    if c is not None and beta != 0:
+        term = xp.broadcast_to(single(xp, c), y.shape)
+        y = y + (term if beta == 1 else term * beta)
     return xp.asarray(y, dtype)
 
 
@@ -131,7 +129,7 @@ def _() -> list[Node]:
     ]
 
 
-@op("Einsum")
+@op("Einsum", facts=Facts(signed_zero="passed"))
 def einsum(xp: Xp, *inputs: Array, equation: str) -> Array:
     """The sum of products of the inputs' elements that `equation` describes, as NumPy reads it.
 

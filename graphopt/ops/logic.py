@@ -8,6 +8,7 @@ from typing import Any
 from graphopt import dims
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Op, Xp, op, refuse
+from graphopt.ops.bounds import attribute, comparison_bounds, is_at_most, is_equal, is_less
 from graphopt.ops.checks import check_dtype, same_dtype
 from graphopt.ops.common import broadcast_shapes
 from graphopt.ops.dtypes import BOOLS, FLOAT8, FLOATS, INTEGERS, NUMBERS
@@ -22,9 +23,12 @@ from graphopt.ops.elementwise import (
     unary_rule,
 )
 from graphopt.ops.examples import given
+from graphopt.ops.intervals import has_infinity, maximum, minimum, point, within
+from graphopt.ranges import ANYTHING, ValueFacts, top_of
 from graphopt.types import DType, TensorType, Type
 
-SYMMETRIC = Facts(commutative=True)
+ORDER = Facts(signed_zero="absorbed")
+SYMMETRIC = Facts(commutative=True, signed_zero="absorbed")
 
 
 def known_equal(a: Any, b: Any) -> bool | None:
@@ -69,7 +73,7 @@ def known_or(a: bool, b: bool) -> bool:
 
 def comparison(name: str, ufunc: str, text: str, known: Combine) -> Op:
     """An order relation; NaN is in none."""
-    return binary(name, ufunc, text, NUMBERS, known=known, result=DType.BOOL)
+    return binary(name, ufunc, text, NUMBERS, ORDER, known=known, result=DType.BOOL)
 
 
 equal = binary(
@@ -171,7 +175,7 @@ bit_shift.examples(
 is_nan = unary("IsNaN", "isnan", "Whether x is not a number", (*FLOATS, *FLOAT8), result=DType.BOOL)
 
 
-@op("IsInf", facts=Facts(elementwise=True, total=True))
+@op("IsInf", facts=Facts(signed_zero="absorbed", elementwise=True, total=True))
 def is_inf(xp: Xp, x: Array, *, detect_negative: int = 1, detect_positive: int = 1) -> Array:
     """Whether x is infinite; of one sign only where the other is not to be detected."""
     found = xp.isinf(x)
@@ -193,7 +197,7 @@ is_inf.examples(
 CHOICES = (*NUMBERS, DType.BOOL, DType.STRING, DType.COMPLEX64, DType.COMPLEX128)
 
 
-@op("Where", facts=Facts(elementwise=True, total=True, ufunc="where"))
+@op("Where", facts=Facts(signed_zero="passed", elementwise=True, total=True, ufunc="where"))
 def where(xp: Xp, condition: Array, x: Array, y: Array) -> Array:
     """x where the condition is true, else y."""
     return xp.where(condition, x, y)
@@ -236,3 +240,70 @@ def _() -> list[Node]:
         where(test, x, given("y")),
         where(given("c", 3, 1, dtype=DType.BOOL), empty, empty),
     ]
+
+
+# What is proven of the results.
+
+equal.bounds(comparison_bounds(is_equal))
+less.bounds(comparison_bounds(is_less))
+greater.bounds(comparison_bounds(lambda a, b: is_less(b, a)))
+less_or_equal.bounds(comparison_bounds(is_at_most))
+greater_or_equal.bounds(comparison_bounds(lambda a, b: is_at_most(b, a)))
+and_.bounds(lambda node, a, b: minimum(a, b))
+or_.bounds(lambda node, a, b: maximum(a, b))
+not_.bounds(lambda node, x: within(1 - x.high, 1 - x.low, whole=True))
+
+
+@where.bounds
+def _(node: Node, condition: ValueFacts, x: ValueFacts, y: ValueFacts) -> ValueFacts:
+    if condition.low == 1:
+        return x
+    return y if condition.high == 0 else x.union(y)
+
+
+@is_nan.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    return within(0, int(x.may_be_nan), whole=True)
+
+
+@is_inf.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    return within(0, int(has_infinity(x)), whole=True)
+
+
+@bitwise_not.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    most = 0 if node.dtype.kind == "i" else int(top_of(node.dtype).high) + 1
+    return within(most - 1 - x.high, most - 1 - x.low, whole=True)
+
+
+@bitwise_and.bounds
+def _(node: Node, a: ValueFacts, b: ValueFacts) -> ValueFacts:
+    highs = [x.high for x in (a, b) if x.low >= 0]
+    return within(0, min(highs), whole=True) if highs else ANYTHING
+
+
+@bitwise_or.bounds
+def _(node: Node, a: ValueFacts, b: ValueFacts) -> ValueFacts:
+    return within(max(a.low, b.low), _all_bits(a, b), whole=True) if _unsigned(a, b) else ANYTHING
+
+
+@bitwise_xor.bounds
+def _(node: Node, a: ValueFacts, b: ValueFacts) -> ValueFacts:
+    return within(0, _all_bits(a, b), whole=True) if _unsigned(a, b) else ANYTHING
+
+
+def _unsigned(a: ValueFacts, b: ValueFacts) -> bool:
+    return a.low >= 0 and b.low >= 0
+
+
+def _all_bits(a: ValueFacts, b: ValueFacts) -> int:
+    """The number whose bits are all 1 that is just not less than any element."""
+    return (1 << int(max(a.high, b.high)).bit_length()) - 1
+
+
+@bit_shift.bounds
+def _(node: Node, x: ValueFacts, y: ValueFacts) -> ValueFacts:
+    if attribute(node, "direction") == "LEFT":
+        return point(0) if x.low == x.high == 0 else ANYTHING
+    return within(min(x.low, 0), x.high if x.high >= 0 else -1, whole=True)

@@ -20,8 +20,8 @@ from graphopt.types import DType, TensorType, Type
 
 HERE = "graphopt"
 REALS = (DType.FLOAT32, DType.FLOAT64, DType.FLOAT16)
-NEAR = Facts(ulps=4)
-INCREASING = Facts(ulps=4, monotone="increasing")
+NEAR = Facts(ulps=4, signed_zero="passed")
+INCREASING = Facts(ulps=4, monotone="increasing", signed_zero="passed")
 
 
 def one(name: str, ufunc: str, text: str, facts: Facts = INCREASING) -> Op:
@@ -42,7 +42,9 @@ log1p = one("Log1p", "log1p", "log(1 + x), exact where x is small; NaN below -1"
 cbrt = one("Cbrt", "cbrt", "The real cube root")
 spacing = one("Spacing", "spacing", "The distance from x to the next number away from 0", Facts())
 
-atan2 = two("Atan2", "arctan2", "The angle of the point (y, x), in all four quadrants")
+atan2 = two(
+    "Atan2", "arctan2", "The angle of the point (y, x), in all four quadrants", Facts(ulps=4)
+)
 hypot = two("Hypot", "hypot", "√(x² + y²), without overflow", NEAR)
 log_add_exp = two("LogAddExp", "logaddexp", "log(exp(x) + exp(y)), without overflow")
 log_add_exp2 = two("LogAddExp2", "logaddexp2", "log2(2^x + 2^y), without overflow")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Ints, Op, Xp, op, refuse
+from graphopt.ops.bounds import with_zeros
 from graphopt.ops.checks import check_dtype, check_single, check_vector, older_dtype, one_size
 from graphopt.ops.common import tensor
 from graphopt.ops.examples import given
@@ -152,7 +153,7 @@ def _() -> list[Node]:
     return [reverse_sequence(x, lens), reverse_sequence(y, lens, batch_axis=0, time_axis=1)]
 
 
-@op("Trilu", facts=Facts(total=True))
+@op("Trilu", facts=Facts(signed_zero="passed", total=True))
 def trilu(xp: Xp, input: Array, k: Array | None = None, *, upper: int = 1) -> Array:
     """The triangles of the matrices in the last two axes, 0 elsewhere.
 
@@ -173,6 +174,9 @@ def _(input: Node, k: Node | None, *, upper: int) -> Type:
         check_single(k, "k")
         check_dtype(k, (DType.INT64,), "k")
     return tensor(dtype, sizes)
+
+
+trilu.bounds(with_zeros)
 
 
 @trilu.examples

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from graphopt.dims import Size
 from graphopt.ir import Node
-from graphopt.op import Array, Xp, op, refuse
+from graphopt.op import Array, Facts, Xp, op, refuse
 from graphopt.ops.checks import (
     check_dtype,
     check_rank,
@@ -72,7 +72,7 @@ def standardize(
     return centered * inverse, mean, inverse
 
 
-@op("BatchNormalization")
+@op("BatchNormalization", facts=Facts(signed_zero="passed"))
 def batch_normalization(
     xp: Xp,
     x: Array,
@@ -132,7 +132,7 @@ def _() -> list[Node]:
     ]
 
 
-@op("InstanceNormalization")
+@op("InstanceNormalization", facts=Facts(signed_zero="passed"))
 def instance_normalization(
     xp: Xp, x: Array, scale: Array, bias: Array, *, epsilon: float = 1e-5
 ) -> Array:
@@ -158,7 +158,7 @@ def _() -> list[Node]:
     ] + [instance_normalization(given("x", 2, 3, 4), given("s", 3), given("b", 3), epsilon=0.5)]
 
 
-@op("LayerNormalization")
+@op("LayerNormalization", facts=Facts(signed_zero="passed"))
 def layer_normalization(
     xp: Xp,
     x: Array,
@@ -226,7 +226,7 @@ def _() -> list[Node]:
     ]
 
 
-@op("GroupNormalization")
+@op("GroupNormalization", facts=Facts(signed_zero="passed"))
 def group_normalization(
     xp: Xp,
     x: Array,
@@ -267,7 +267,7 @@ def _() -> list[Node]:
     ]
 
 
-@op("RMSNormalization")
+@op("RMSNormalization", facts=Facts(signed_zero="passed"))
 def rms_normalization(
     xp: Xp,
     x: Array,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphopt.ir import Node
-from graphopt.op import Array, Ints, Xp, op, refuse
+from graphopt.op import Array, Facts, Ints, Xp, op, refuse
 from graphopt.ops.checks import check_rank_from, float_dtype
 from graphopt.ops.common import normal_axes, normal_axis
 from graphopt.ops.examples import given
@@ -38,7 +38,7 @@ def _() -> list[Node]:
     return [*made, lp_normalization(given("x", 2, 0)), lp_normalization(given("x", 3, 1))]
 
 
-@op("LRN")
+@op("LRN", facts=Facts(signed_zero="passed"))
 def lrn(
     xp: Xp, x: Array, *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, size: int
 ) -> Array:
@@ -74,7 +74,7 @@ def _() -> list[Node]:
     ]
 
 
-@op("MeanVarianceNormalization")
+@op("MeanVarianceNormalization", facts=Facts(signed_zero="passed"))
 def mean_variance_normalization(xp: Xp, x: Array, *, axes: Ints = (0, 2, 3)) -> Array:
     """(x - mean) / (the standard deviation + 1e-9) over some axes, over all where none is named."""
     (full,) = wide(xp, x)

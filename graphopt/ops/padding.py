@@ -7,18 +7,20 @@ from collections.abc import Sequence
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Ints, Xp, op, refuse
+from graphopt.ops.bounds import NOTHING, attribute, with_zeros
 from graphopt.ops.checks import check_dtype, check_vector, older_dtype, same_dtype
 from graphopt.ops.common import normal_axes, shape_known, tensor
 from graphopt.ops.dtypes import INDICES
 from graphopt.ops.examples import given
 from graphopt.ops.sizes import blank, known_array, length_of
+from graphopt.ranges import ValueFacts
 from graphopt.structural import constant
 from graphopt.types import DType, Type
 
 MODES = ("constant", "reflect", "edge", "wrap")
 
 
-@op("Pad", facts=Facts(host_inputs=(1, 3)))
+@op("Pad", facts=Facts(signed_zero="passed", host_inputs=(1, 3)))
 def pad(
     xp: Xp,
     data: Array,
@@ -99,6 +101,17 @@ def _pad_known(
     return list(made.reshape(-1))
 
 
+@pad.bounds
+def _(
+    node: Node,
+    data: ValueFacts,
+    pads: ValueFacts,
+    value: ValueFacts | None,
+    axes: ValueFacts | None,
+) -> ValueFacts:
+    return data.union(value or NOTHING) if attribute(node, "mode") == "constant" else data
+
+
 @pad.examples
 def _() -> list[Node]:
     def ints(*numbers: int) -> Node:
@@ -117,7 +130,7 @@ def _() -> list[Node]:
     ]
 
 
-@op("CenterCropPad", facts=Facts(host_inputs=(1,)))
+@op("CenterCropPad", facts=Facts(signed_zero="passed", host_inputs=(1,)))
 def center_crop_pad(xp: Xp, input_data: Array, shape: Array, *, axes: Ints | None = None) -> Array:
     """input_data cut, or padded with zeros, on both sides to the given sizes along `axes`.
 
@@ -153,6 +166,9 @@ def _(input_data: Node, shape: Node, *, axes: Ints | None) -> Type:
     for axis, size in zip(which, target, strict=True):
         made[axis] = size
     return tensor(dtype, made)
+
+
+center_crop_pad.bounds(with_zeros)
 
 
 @center_crop_pad.examples

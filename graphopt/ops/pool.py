@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from math import prod
+from math import inf, prod
 
 from graphopt import dims
 from graphopt.dims import Size
 from graphopt.ir import Node
-from graphopt.op import Array, Ints, Xp, op, refuse
+from graphopt.op import Array, Facts, Ints, Xp, op, refuse
+from graphopt.ops.bounds import COUNTS, NOTHING, attribute, mean_of
 from graphopt.ops.checks import check_rank, check_rank_from, float_dtype, same_dtype
 from graphopt.ops.common import tensor
 from graphopt.ops.dtypes import BYTES, FLOATS
 from graphopt.ops.examples import given
+from graphopt.ops.intervals import with_nan, within
 from graphopt.ops.kernels import wide
-from graphopt.ops.window import Window, concrete, padded, refusing, taps, window
+from graphopt.ops.window import SAME, Window, concrete, padded, refusing, taps, window
+from graphopt.ranges import ValueFacts, top_of
 from graphopt.structural import graph_input
 from graphopt.types import DType, TensorType, Type
 
@@ -46,6 +49,24 @@ def greatest(xp: Xp, parts: Sequence[Array]) -> Array:
     return reduce(xp.maximum, parts)
 
 
+def never_blind(node: Node) -> bool:
+    """Whether every window is proven to see an element of the input, not only padding."""
+    kernel: Ints = attribute(node, "kernel_shape")
+    if attribute(node, "dilations") not in (None, (1,) * len(kernel)):
+        return False
+    if attribute(node, "auto_pad") in SAME:
+        return True
+    pads: Ints = attribute(node, "pads") or (0,) * (2 * len(kernel))
+    shape = node.inputs[0].shape
+    for axis, width in enumerate(kernel):
+        size = 0 if shape is None else dims.lower(shape[axis + 2]) or 0
+        begin, end = pads[axis], pads[axis + len(kernel)]
+        empty = size < 1 and (begin + end >= width or attribute(node, "ceil_mode") != 0)
+        if max(begin, end) >= width or empty:
+            return False
+    return True
+
+
 def positions(xp: Xp, shape: Sequence[int], *, by_column: bool) -> Array:
     """The index of every element of x (N, C, ...), the spatial axes in C or in Fortran order."""
     n, c, *sizes = shape
@@ -56,16 +77,19 @@ def positions(xp: Xp, shape: Sequence[int], *, by_column: bool) -> Array:
 
 
 def greatest_at(xp: Xp, parts: Sequence[Array], places: Sequence[Array]) -> tuple[Array, Array]:
-    """The maximum and the place of its first occurrence; a place of -1 is padding."""
+    """The maximum and the place of its first occurrence; a place of -1 is padding.
+
+    Which zero is the greatest must not depend on whether its place is asked for.
+    """
     best, place = parts[0], places[0]
     for part, there in zip(parts[1:], places[1:], strict=True):
         first_nan = (part != part) & (best == best)
         better = (there >= 0) & ((place < 0) | (part > best) | first_nan)
         best, place = xp.where(better, part, best), xp.where(better, there, place)
-    return best, place
+    return greatest(xp, parts), place
 
 
-@op("MaxPool")
+@op("MaxPool", facts=Facts(signed_zero="passed"))
 def max_pool(
     xp: Xp,
     x: Array,
@@ -112,6 +136,15 @@ def _(
     return made if outputs == 1 else (made, made.with_dtype(DType.INT64))
 
 
+@max_pool.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts | tuple[ValueFacts, ...]:
+    sees = never_blind(node)
+    least = top_of(node.inputs[0].dtype).low
+    made = x if sees else x.union(within(least, least, whole=True))
+    places = COUNTS if sees else within(-1, COUNTS.high, whole=True)
+    return made if attribute(node, "outputs") == 1 else (made, places)
+
+
 @max_pool.examples
 def _() -> list[Node]:
     x, n, h = given("x", 2, 3, 7, 6), dims.symbol("N"), dims.symbol("H")
@@ -140,7 +173,7 @@ def covered(xp: Xp, win: Window, axis: int, size: int, *, padding: bool) -> Arra
     return xp.sum((at >= low) & (at < high), axis=1)
 
 
-@op("AveragePool")
+@op("AveragePool", facts=Facts(signed_zero="passed"))
 def average_pool(
     xp: Xp,
     x: Array,
@@ -184,6 +217,13 @@ def _(
     return tensor(float_dtype(x), shape)
 
 
+@average_pool.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    count = prod(attribute(node, "kernel_shape"))
+    seen = x.union(NOTHING) if attribute(node, "count_include_pad") else x
+    return with_nan(mean_of(node.dtype, seen, 1, count), not never_blind(node))
+
+
 @average_pool.examples
 def _() -> list[Node]:
     x, n, w = given("x", 2, 3, 7, 6), dims.symbol("N"), dims.symbol("W")
@@ -208,7 +248,7 @@ def norm(xp: Xp, parts: Sequence[Array], p: int) -> Array:
     return total if p == 1 else total ** (1 / p)
 
 
-@op("LpPool")
+@op("LpPool", facts=Facts(signed_zero="passed"))
 def lp_pool(
     xp: Xp,
     x: Array,
@@ -243,6 +283,11 @@ def _(
         raise refuse(f"p is {p}")
     shape = pooled(x, kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
     return tensor(float_dtype(x), shape)
+
+
+@lp_pool.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    return within(0, inf, nan=x.may_be_nan)
 
 
 @lp_pool.examples

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
+from math import inf, prod
 
 from graphopt import dims
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Ints, Xp, op, refuse
+from graphopt.ops.bounds import mean_of, size_range, with_zeros
 from graphopt.ops.checks import (
     check_dtype,
     check_rank,
@@ -19,8 +20,10 @@ from graphopt.ops.checks import (
 )
 from graphopt.ops.common import shape_known, tensor
 from graphopt.ops.examples import given
+from graphopt.ops.intervals import within
 from graphopt.ops.kernels import mean_over, wide
 from graphopt.ops.window import refusing, window
+from graphopt.ranges import ValueFacts
 from graphopt.structural import constant, graph_input
 from graphopt.types import DType, TensorType, Type
 
@@ -43,13 +46,13 @@ def whole_examples(make: Callable[[Node], Node]) -> list[Node]:
     ]
 
 
-@op("GlobalAveragePool", facts=Facts(total=True))
+@op("GlobalAveragePool", facts=Facts(signed_zero="passed", total=True))
 def global_average_pool(xp: Xp, x: Array) -> Array:
     """The mean of each channel of x (N, C, D1, ...): (N, C, 1, ...)."""
     return xp.asarray(mean_over(xp, wide(xp, x)[0], range(2, x.ndim)), x.dtype)
 
 
-@op("GlobalMaxPool")
+@op("GlobalMaxPool", facts=Facts(signed_zero="passed"))
 def global_max_pool(xp: Xp, x: Array) -> Array:
     """The greatest element of each channel of x (N, C, D1, ...), or NaN: (N, C, 1, ...).
 
@@ -58,7 +61,7 @@ def global_max_pool(xp: Xp, x: Array) -> Array:
     return xp.max(x, axis=tuple(range(2, x.ndim)), keepdims=True)
 
 
-@op("GlobalLpPool", facts=Facts(total=True))
+@op("GlobalLpPool", facts=Facts(signed_zero="passed", total=True))
 def global_lp_pool(xp: Xp, x: Array, *, p: int = 2) -> Array:
     """The p-norm of each channel of x (N, C, D1, ...): (N, C, 1, ...)."""
     (high,) = wide(xp, x)
@@ -79,6 +82,20 @@ def _(x: Node, *, p: int) -> Type:
 
 global_average_pool.infer(whole)
 global_max_pool.infer(whole)
+
+
+@global_average_pool.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    shape = node.inputs[0].shape
+    return mean_of(node.dtype, x, *size_range(None if shape is None else shape[2:]))
+
+
+@global_lp_pool.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    return within(0, inf, nan=x.may_be_nan)
+
+
+global_max_pool.bounds(lambda node, x: x)
 
 
 @global_average_pool.examples
@@ -138,6 +155,9 @@ def max_unpool(
         return image
     wanted = tuple(map(int, output_shape))
     return xp.pad(image, [(0, b - a) for a, b in zip(inner, wanted, strict=True)])
+
+
+max_unpool.bounds(with_zeros)
 
 
 @max_unpool.infer

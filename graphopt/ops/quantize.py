@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Xp, op, refuse
+from graphopt.ops.bounds import converted
 from graphopt.ops.checks import check_dtype
 from graphopt.ops.common import normal_axis
 from graphopt.ops.dtypes import FLOAT8, SHORT_FLOATS
 from graphopt.ops.examples import given
+from graphopt.ops.intervals import mul, same_sign, spread, sub, within
+from graphopt.ranges import ANYTHING, ValueFacts
 from graphopt.structural import constant
 from graphopt.types import DType, TensorType, Type, dtype_of
 
@@ -55,7 +59,7 @@ def check_scale(kind: TensorType, value: Node, axis: int, block_size: int) -> No
         raise refuse(f"{value.type} is no scale of {kind} along axis {axis}")
 
 
-@op("QuantizeLinear", facts=Facts())
+@op("QuantizeLinear", facts=Facts(signed_zero="passed"))
 def quantize_linear(
     xp: Xp, x: Array, y_scale: Array, y_zero_point: Array | None = None, *, axis: int = 1,
     saturate: int = 1, block_size: int = 0, output_dtype: DType | None = None,
@@ -124,7 +128,7 @@ def _() -> list[Node]:
     ]
 
 
-@op("DequantizeLinear", facts=Facts())
+@op("DequantizeLinear", facts=Facts(signed_zero="passed"))
 def dequantize_linear(
     xp: Xp, x: Array, x_scale: Array, x_zero_point: Array | None = None, *, axis: int = 1,
     block_size: int = 0, output_dtype: DType | None = None,
@@ -160,6 +164,16 @@ def _(
     return TensorType(made, kind.shape)
 
 
+@dequantize_linear.bounds
+def _(node: Node, x: ValueFacts, scale: ValueFacts, zero_point: ValueFacts | None) -> ValueFacts:
+    wide, kind = DType.FLOAT32, node.inputs[0].dtype
+    real = converted(kind, wide, x)
+    if zero_point is not None:
+        real = sub(wide, real, converted(kind, wide, zero_point))
+    made = mul(wide, real, converted(node.inputs[1].dtype, wide, scale))
+    return spread(node.dtype, made, 2, *same_sign(made))
+
+
 @dequantize_linear.examples
 def _() -> list[Node]:
     x, scale = given("x", "N", 4, 3, dtype=DType.UINT8), constant(0.25, DType.FLOAT32)
@@ -179,7 +193,7 @@ def _() -> list[Node]:
     ]
 
 
-@op("DynamicQuantizeLinear", facts=Facts(total=True))
+@op("DynamicQuantizeLinear", facts=Facts(signed_zero="absorbed", total=True))
 def dynamic_quantize_linear(xp: Xp, x: Array) -> Any:
     """x quantized to uint8 by its own range widened to hold 0; the scale; the zero point.
 
@@ -198,6 +212,11 @@ def _(x: Node) -> Any:
     kind = x.tensor_type
     small = DType.UINT8
     return TensorType(small, kind.shape), TensorType(DType.FLOAT32, ()), TensorType(small, ())
+
+
+@dynamic_quantize_linear.bounds
+def _(node: Node, x: ValueFacts) -> tuple[ValueFacts, ...]:
+    return ANYTHING, within(0, inf, nan=not x.finite), ANYTHING
 
 
 dynamic_quantize_linear.examples(

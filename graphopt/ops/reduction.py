@@ -15,12 +15,16 @@ from typing import Any
 from graphopt import dims
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Ints, Op, Xp, refuse
+from graphopt.ops import bounds
+from graphopt.ops.bounds import attribute, positions_below, size_range
 from graphopt.ops.checks import check_dtype
 from graphopt.ops.common import normal_axes, normal_axis
 from graphopt.ops.dtypes import BOOLS, FLOATS, NUMBERS, WIDE_NUMBERS, Dtypes
 from graphopt.ops.elementwise import Combine, fit
 from graphopt.ops.examples import given
+from graphopt.ops.intervals import absolute, total
 from graphopt.ops.kernels import single
+from graphopt.ranges import ValueFacts
 from graphopt.structural import constant, graph_input
 from graphopt.types import DType, TensorType, Type
 
@@ -33,13 +37,15 @@ def reduction(
     name: str,
     text: str,
     compute: Compute,
+    proven: bounds.Reduced,
     dtypes: Dtypes,
     known: Combine | None = None,
     start: int | None = None,
 ) -> Op:
     """A reduction; 16-bit floats are computed in float32.
 
-    `known` combines two known elements and `start` is the result for no elements.
+    `proven` tells what holds of the results, `known` combines two known elements and `start` is the
+    result for no elements.
     """
 
     def kernel(
@@ -64,8 +70,9 @@ def reduction(
         return made.with_known(known_reduction(kind, chosen, known, start))
 
     kernel.__doc__ = text
-    made = Op(name, kernel, facts=Facts(host_inputs=(1,)))
+    made = Op(name, kernel, facts=Facts(host_inputs=(1,), signed_zero="passed"))
     made.infer(rule)
+    made.bounds(lambda node, x, axes: proven(node.dtype, x, *reduced_count(node)))
     made.examples(lambda: reduction_examples(made, dtypes))
     return made
 
@@ -102,6 +109,18 @@ def reduced_shape(
     if keepdims:
         return tuple(1 if axis in chosen else size for axis, size in enumerate(shape))
     return tuple(size for axis, size in enumerate(shape) if axis not in chosen)
+
+
+def reduced_count(node: Node) -> tuple[int, int]:
+    """How many elements are reduced to one, at least and at most."""
+    data, axes = node.inputs[0], (*node.inputs, None)[1]
+    if axes is not None and axes.is_absent:
+        axes = None
+    kind, noop = data.tensor_type, bool(attribute(node, "noop_with_empty_axes"))
+    chosen = known_axes(axes, kind.rank, noop)
+    if chosen is None or kind.shape is None:
+        return size_range(None)
+    return size_range(tuple(kind.shape[axis] for axis in chosen))
 
 
 def known_reduction(
@@ -193,15 +212,28 @@ def _log_sum_exp(xp: Xp, x: Array, axis: Any, keepdims: bool) -> Array:
     return total + shift.reshape(total.shape)
 
 
-reduce_sum = reduction("ReduceSum", "The sum over axes", _sum, WIDE_NUMBERS, operator.add, 0)
-reduce_prod = reduction("ReduceProd", "The product over axes", _prod, WIDE_NUMBERS, operator.mul, 1)
+reduce_sum = reduction("ReduceSum", "The sum over axes", _sum, total, WIDE_NUMBERS, operator.add, 0)
+reduce_prod = reduction(
+    "ReduceProd",
+    "The product over axes",
+    _prod,
+    bounds.product_bounds,
+    WIDE_NUMBERS,
+    operator.mul,
+    1,
+)
 reduce_mean = reduction(
-    "ReduceMean", "The mean over axes, of integers rounded toward zero", _mean, WIDE_NUMBERS
+    "ReduceMean",
+    "The mean over axes, of integers rounded toward zero",
+    _mean,
+    bounds.mean_bounds,
+    WIDE_NUMBERS,
 )
 reduce_max = reduction(
     "ReduceMax",
     "The greatest element over axes: of none, -infinity or the least number; NaN where one is",
     _max,
+    bounds.extreme_bounds(greatest=False),
     EXTREMES,
     dims.maximum,
 )
@@ -209,6 +241,7 @@ reduce_min = reduction(
     "ReduceMin",
     "The least element over axes: of none, infinity or the greatest number; NaN where one is",
     _min,
+    bounds.extreme_bounds(greatest=True),
     EXTREMES,
     dims.minimum,
 )
@@ -216,27 +249,42 @@ reduce_l1 = reduction(
     "ReduceL1",
     "The sum of |x| over axes",
     lambda xp, x, a, k: _sum(xp, xp.abs(x), a, k),
+    lambda dtype, x, least, most: total(dtype, absolute(x), least, most),
     WIDE_NUMBERS,
 )
-reduce_l2 = reduction("ReduceL2", "The square root of the sum of x² over axes", _norm, WIDE_NUMBERS)
+reduce_l2 = reduction(
+    "ReduceL2",
+    "The square root of the sum of x² over axes",
+    _norm,
+    bounds.norm_bounds,
+    WIDE_NUMBERS,
+)
 reduce_sum_square = reduction(
     "ReduceSumSquare",
     "The sum of x² over axes",
     lambda xp, x, a, k: _sum(xp, x * x, a, k),
+    bounds.square_sum_bounds,
     WIDE_NUMBERS,
 )
 reduce_log_sum = reduction(
     "ReduceLogSum",
     "The logarithm of the sum over axes",
     lambda xp, x, a, k: xp.log(_sum(xp, x, a, k)),
+    bounds.log_sum_bounds,
     FLOATS,
 )
 reduce_log_sum_exp = reduction(
     "ReduceLogSumExp",
     "The logarithm of the sum of exp(x) over axes, without overflow",
     _log_sum_exp,
+    bounds.log_sum_exp_bounds,
     FLOATS,
 )
+
+
+def _place_bounds(node: Node, x: ValueFacts) -> ValueFacts:
+    shape, axis = node.inputs[0].shape, int(attribute(node, "axis"))
+    return positions_below(None if shape is None else shape[axis])
 
 
 def _positions(name: str, text: str, find: str) -> Op:
@@ -261,8 +309,9 @@ def _positions(name: str, text: str, find: str) -> Op:
         return TensorType(DType.INT64, (*shape[:axis], *kept, *shape[axis + 1 :]))
 
     kernel.__doc__ = text
-    made = Op(name, kernel)
+    made = Op(name, kernel, facts=Facts(signed_zero="absorbed"))
     made.infer(rule)
+    made.bounds(_place_bounds)
     x = given("x", "N", 3)
     attrs: list[dict[str, int]] = [{}, {"axis": 1}, {"axis": -1, "keepdims": 0}]
     made.examples(

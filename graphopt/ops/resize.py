@@ -36,7 +36,7 @@ def is_given(value: Array | None) -> bool:
     return value is not None and value.shape != (0,)
 
 
-@op("Resize", facts=Facts(host_inputs=(2, 3)))
+@op("Resize", facts=Facts(signed_zero="passed", host_inputs=(2, 3)))
 def resize(
     xp: Xp,
     x: Array,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphopt.ir import Node
-from graphopt.op import Array, Floats, Strings, Xp, op, refuse
+from graphopt.op import Array, Facts, Floats, Strings, Xp, op, refuse
 from graphopt.ops.checks import check_rank, float_dtype, one_size, size_at
 from graphopt.ops.examples import given
 from graphopt.ops.kernels import wide
@@ -29,7 +29,7 @@ def split_by_direction(
     return [functions[k * share : (k + 1) * share] for k in range(ways)]
 
 
-@op("RNN")
+@op("RNN", facts=Facts(signed_zero="passed"))
 def rnn(
     xp: Xp,
     x: Array,
@@ -85,7 +85,7 @@ def _(
     return layer_types(form, x, w, r, b, sequence_lens, initial_h)
 
 
-@op("GRU")
+@op("GRU", facts=Facts(signed_zero="passed"))
 def gru(
     xp: Xp,
     x: Array,
@@ -165,7 +165,7 @@ def check_count(activations: Strings | None, direction: str, each: int) -> None:
             raise refuse(f"{len(activations)} activations where {wanted} are taken")
 
 
-@op("LSTM")
+@op("LSTM", facts=Facts(signed_zero="passed"))
 def lstm(
     xp: Xp,
     x: Array,

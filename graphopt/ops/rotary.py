@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphopt.ir import Node
-from graphopt.op import Array, Xp, op, refuse
+from graphopt.op import Array, Facts, Xp, op, refuse
 from graphopt.ops.attention import merge_heads, split_heads
 from graphopt.ops.checks import check_dtype, check_rank, one_size, same_dtype, size_at
 from graphopt.ops.dtypes import SHORT_FLOATS
@@ -19,7 +19,7 @@ def angles(xp: Xp, cache: Array, positions: Array | None, shape: tuple[int, ...]
     return xp.broadcast_to(xp.expand_dims(picked, 1), shape)
 
 
-@op("RotaryEmbedding")
+@op("RotaryEmbedding", facts=Facts(signed_zero="passed"))
 def rotary_embedding(
     xp: Xp,
     x: Array,

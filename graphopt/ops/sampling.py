@@ -93,7 +93,7 @@ def gather(xp: Xp, x: Array, axes: Sequence[Sequence[Neighbour]], nothing: Any) 
     return total
 
 
-@op("GridSample")
+@op("GridSample", facts=Facts(signed_zero="passed"))
 def grid_sample(
     xp: Xp,
     x: Array,

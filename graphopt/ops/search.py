@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Xp, op, refuse
+from graphopt.ops.bounds import COUNTS, always
 from graphopt.ops.checks import check_rank, same_dtype
 from graphopt.ops.dtypes import NUMBERS
 from graphopt.ops.examples import given
@@ -30,6 +31,9 @@ def _(sorted: Node, values: Node, *, side: str) -> Type:
     if side not in SIDES:
         raise refuse(f"side is left or right, not {side!r}")
     return TensorType(DType.INT64, values.shape)
+
+
+search_sorted.bounds(always(COUNTS))
 
 
 @search_sorted.examples

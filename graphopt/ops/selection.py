@@ -7,6 +7,7 @@ from typing import Any
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Xp, op, refuse
+from graphopt.ops.bounds import COUNTS, always, outputs
 from graphopt.ops.checks import check_dtype, check_single, older_dtype
 from graphopt.ops.common import normal_axis, tensor
 from graphopt.ops.dtypes import NUMBERS
@@ -16,7 +17,7 @@ from graphopt.structural import constant
 from graphopt.types import DType, TensorType, Type
 
 
-@op("NonZero", facts=Facts(total=True))
+@op("NonZero", facts=Facts(signed_zero="absorbed", total=True))
 def non_zero(xp: Xp, X: Array) -> Array:
     """The indices of the elements that are not 0, in C order: a row for each axis of X."""
     found = xp.stack(xp.nonzero(xp.atleast_1d(X)))
@@ -37,6 +38,9 @@ def _numpy() -> Any:
     import numpy as np
 
     return np
+
+
+non_zero.bounds(always(COUNTS))
 
 
 @non_zero.examples
@@ -85,7 +89,7 @@ def _order(xp: Xp, x: Array) -> Array:
     return x.astype(xp.float32) if x.dtype.kind not in "biufcOSU" else x
 
 
-@op("TopK", facts=Facts(host_inputs=(1,)))
+@op("TopK", facts=Facts(signed_zero="passed", host_inputs=(1,)))
 def top_k(
     xp: Xp,
     X: Array,
@@ -131,6 +135,9 @@ def _(X: Node, K: Node, *, axis: int, largest: int, sorted: int, outputs: int) -
         raise refuse(f"{count} of {whole} elements")
     made = (*sizes[:axis], count, *sizes[axis + 1 :])
     return tensor(X.dtype, made), tensor(DType.INT64, made)
+
+
+top_k.bounds(outputs("first", COUNTS))
 
 
 @top_k.examples
@@ -182,6 +189,9 @@ def _(X: Node, *, axis: int | None, sorted: int, outputs: int) -> Type | tuple[T
     counts = tensor(DType.INT64, (None,))
     kinds = (made, counts, tensor(DType.INT64, (every,)), counts)
     return kinds[:outputs] if outputs > 1 else made
+
+
+unique.bounds(outputs("first", COUNTS, COUNTS, COUNTS))
 
 
 @unique.examples

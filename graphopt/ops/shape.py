@@ -7,6 +7,7 @@ from math import prod
 from graphopt import dims
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Xp, op, refuse
+from graphopt.ops.bounds import COUNTS, always
 from graphopt.ops.checks import check_vector, older_dtype
 from graphopt.ops.common import broadcast_shapes, normal_axes, shape_known, tensor
 from graphopt.ops.examples import given
@@ -17,7 +18,7 @@ from graphopt.types import DType, TensorType, Type
 MOVES = Facts(moves=True, host_inputs=(1,))
 
 
-@op("Shape", facts=Facts(total=True))
+@op("Shape", facts=Facts(signed_zero="absorbed", total=True))
 def shape(xp: Xp, data: Array, *, start: int = 0, end: int | None = None) -> Array:
     """The sizes of data's axes from `start` up to `end`, as a vector of int64."""
     return xp.asarray(data.shape[start:end], xp.dtype(DType.INT64))
@@ -30,6 +31,9 @@ def _(data: Node, *, start: int, end: int | None) -> Type:
         return tensor(DType.INT64, (None,))
     taken = sizes[start:end]
     return TensorType(DType.INT64, (len(taken),)).with_known(taken)
+
+
+shape.bounds(always(COUNTS))
 
 
 @shape.examples
@@ -45,7 +49,7 @@ def _() -> list[Node]:
     ]
 
 
-@op("Size", facts=Facts(total=True))
+@op("Size", facts=Facts(signed_zero="absorbed", total=True))
 def size(xp: Xp, data: Array) -> Array:
     """The number of data's elements, as a scalar of int64."""
     return xp.asarray(prod(data.shape), xp.dtype(DType.INT64))
@@ -56,6 +60,9 @@ def _(data: Node) -> Type:
     sizes = data.shape
     made = TensorType(DType.INT64, ())
     return made if sizes is None else made.with_known((dims.product(sizes),))
+
+
+size.bounds(always(COUNTS))
 
 
 @size.examples

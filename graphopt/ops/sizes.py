@@ -73,6 +73,8 @@ def slice_size(size: Size, start: Size | None, end: Size | None, step: int) -> S
     begin, stop = _position(size, start), _position(size, end)
     if begin is None or stop is None:
         return None
+    if begin == 0 and stop == size:  # no axis has less than 0 elements
+        return size if step == 1 else dims.floordiv(size + (step - 1), step)
     low = dims.lower(start)
     if low is not None and low >= 0:  # also where start lies behind the stop: then it is 0
         from_end = isinstance(end, int) and -FAR < end < 0

@@ -9,6 +9,7 @@ from typing import Any
 from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Ints, Xp, op, refuse
+from graphopt.ops.bounds import united
 from graphopt.ops.checks import check_dtype, check_vector, older_dtype, one_size
 from graphopt.ops.common import Shape, normal_axes, normal_axis, shape_known, tensor
 from graphopt.ops.dtypes import INDICES
@@ -96,7 +97,7 @@ def _() -> list[Node]:
     ]
 
 
-@op("Split", facts=Facts(moves=True, host_inputs=(1,)))
+@op("Split", facts=Facts(signed_zero="passed", moves=True, host_inputs=(1,)))
 def split(
     xp: Xp,
     input: Array,
@@ -195,7 +196,7 @@ def _() -> list[Node]:
     ]
 
 
-@op("Concat")
+@op("Concat", facts=Facts(signed_zero="passed"))
 def concat(xp: Xp, *inputs: Array, axis: int) -> Array:
     """The inputs one after the other along `axis`; their other sizes are equal."""
     return xp.concatenate(inputs, axis)
@@ -239,6 +240,9 @@ def _concat_known(values: list[Node], axis: int, rank: int) -> Iterable[Any] | N
     import numpy as np
 
     return np.concatenate(arrays, axis).reshape(-1).tolist()
+
+
+concat.bounds(united)
 
 
 @concat.examples

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf, log
 
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Op, Xp
+from graphopt.ops.bounds import attribute, size_range
 from graphopt.ops.checks import float_dtype
 from graphopt.ops.common import normal_axis
 from graphopt.ops.examples import given
+from graphopt.ops.intervals import has_infinity, spread, within
 from graphopt.ops.kernels import wide
+from graphopt.ranges import ValueFacts
 from graphopt.types import DType, TensorType, Type
 
 
@@ -66,6 +70,25 @@ def along_axis(name: str, compute: Callable[[Xp, Array, int], Array], facts: Fac
     return op
 
 
-softmax = along_axis("Softmax", softmax_of, Facts())
-log_softmax = along_axis("LogSoftmax", log_softmax_of, Facts())
-hardmax = along_axis("Hardmax", hardmax_of, Facts(idempotent=True))
+softmax = along_axis("Softmax", softmax_of, Facts(signed_zero="absorbed"))
+log_softmax = along_axis("LogSoftmax", log_softmax_of, Facts(signed_zero="absorbed"))
+hardmax = along_axis("Hardmax", hardmax_of, Facts(idempotent=True, signed_zero="absorbed"))
+
+
+@softmax.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    nan = x.may_be_nan or has_infinity(x)
+    return spread(node.dtype, within(0, 1, nan=nan), 64, least=0)
+
+
+@log_softmax.bounds
+def _(node: Node, x: ValueFacts) -> ValueFacts:
+    if has_infinity(x):
+        return spread(node.dtype, within(-inf, 0, nan=True, zero=True), 64)
+    shape, axis = node.inputs[0].shape, int(attribute(node, "axis"))
+    _, count = size_range(None if shape is None else (shape[axis],))
+    low = x.low - x.high - log(max(count, 1))
+    return spread(node.dtype, within(low, 0, nan=x.may_be_nan, zero=True), 64)
+
+
+hardmax.bounds(lambda node, x: within(0, 1, whole=True))

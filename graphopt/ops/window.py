@@ -124,25 +124,35 @@ def refusing() -> Generator[None]:
         raise refuse(str(error)) from error
 
 
-def padded(xp: Xp, x: Array, win: Window, fill: object) -> tuple[Array, Ints]:
-    """x with every window inside of it, and the numbers of windows."""
-    sizes: Ints = x.shape[2:]
+def reached(win: Window, sizes: Ints) -> tuple[Ints, list[tuple[int, int]]]:
+    """The numbers of windows over axes of some sizes, and what pads them so that all are inside."""
     counts: list[int] = []
-    widths = [(0, 0), (0, 0)]
+    widths: list[tuple[int, int]] = []
     for axis, size in enumerate(sizes):
         count, (begin, _) = concrete(win.count(axis, size)), win.padding(axis, size)
         counts.append(count)
         widths.append((begin, max(win.needed(axis, count) - begin - size, 0)))
+    return tuple(counts), widths
+
+
+def padded(xp: Xp, x: Array, win: Window, fill: object, first: int = 2) -> tuple[Array, Ints]:
+    """x with every window inside of it, and the numbers of windows; they slide from axis `first`."""
+    last = first + len(win.kernel)
+    counts, inner = reached(win, x.shape[first:last])
+    widths = [(0, 0)] * first + inner + [(0, 0)] * (x.ndim - last)
     if any(width != (0, 0) for width in widths):
         x = xp.pad(x, widths, constant_values=fill)
-    return x, tuple(counts)
+    return x, counts
 
 
-def taps(x: Array, win: Window, counts: Sequence[int]) -> list[Array]:
-    """What each tap of the windows sees of a padded x, in C order: arrays (N, C, *counts)."""
+def taps(x: Array, win: Window, counts: Sequence[int], first: int = 2) -> list[Array]:
+    """What each tap of the windows sees of a padded x, in C order: arrays (N, C, *counts).
+
+    The windows slide over the axes from `first`; all others are seen whole.
+    """
     found: list[Array] = []
     for tap in product(*(range(concrete(size)) for size in win.kernel)):
-        slices = [slice(None), slice(None)]
+        slices = [slice(None)] * first
         for at, count, stride, step in zip(tap, counts, win.strides, win.dilations, strict=True):
             slices.append(slice(at * step, at * step + max((count - 1) * stride + 1, 0), stride))
         found.append(x[tuple(slices)])

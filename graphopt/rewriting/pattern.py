@@ -16,7 +16,7 @@ from math import copysign
 from typing import Any
 
 from graphopt.errors import RewriteError
-from graphopt.ir import Node, attribute_key
+from graphopt.ir import Node, attribute_key, attributes_key
 from graphopt.op import Op, absent
 from graphopt.types import TensorType
 
@@ -176,8 +176,8 @@ def match_attributes(pattern: Apply, node: Node, bound: Bindings) -> Bindings | 
             return None
     unmentioned = {k: v for k, v in node.attrs.items() if k not in pattern.attrs}
     if REST in pattern.attrs:
-        extended[pattern.attrs[REST].name] = unmentioned
-        return extended
+        known = extended.setdefault(pattern.attrs[REST].name, unmentioned)
+        return extended if attributes_key(known) == attributes_key(unmentioned) else None
     return None if unmentioned else extended
 
 

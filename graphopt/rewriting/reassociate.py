@@ -15,6 +15,7 @@ and `exact_sum` say where it is even EXACT.
 
 from __future__ import annotations
 
+from math import frexp
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,9 @@ def exact_product(a: Node, b: Node) -> bool:
 
 
 def _enlarging_power(values: Array) -> bool:
+    if values.size == 1:
+        element = abs(float(values.item()))
+        return element >= 1 and frexp(element)[0] == 0.5
     fractions, _ = np.frexp(np.abs(values.astype(np.float64)))
     return bool(np.all((fractions == 0.5) & (np.abs(values) >= 1)))
 
@@ -112,11 +116,14 @@ def _wrapping(operation: Any, first: Array, second: Array) -> Array:
 def _rounded(dtype: DType, first: Array, second: Array, operation: Any) -> Array | None:
     """The result in `dtype`, None where it is not exact, not finite or subnormal."""
     x, y = first.astype(np.float64), second.astype(np.float64)
-    error = _sum_error if operation is np.add else _product_error
     with np.errstate(all="ignore"):
         wide = operation(x, y)
         made = wide.astype(dtype.numpy)
-        exact = not error(x, y).any() and np.array_equal(made.astype(np.float64), wide)
+        exact = np.array_equal(made.astype(np.float64), wide)
+        if operation is np.add:
+            exact = exact and not _sum_error(x, y).any()
+        elif dtype.bits > 32:  # a product of two floats of 32 bits has 48 bits at the most
+            exact = exact and not _product_error(x, y).any()
     return made if exact and finite_and_normal(made) else None
 
 

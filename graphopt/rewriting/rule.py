@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Concatenate, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Protocol, TypeVar
 
 from graphopt.errors import RewriteError
 from graphopt.ir import Node
@@ -31,6 +31,7 @@ from graphopt.rewriting.pattern import (
     match_apply,
     variables,
 )
+from graphopt.rewriting.quick import quick_test
 from graphopt.structural import constant_op
 
 if TYPE_CHECKING:
@@ -121,6 +122,18 @@ Refused = Callable[[str], None]
 """What is told why a rule does not apply where its left side matches."""
 
 
+class UseFacts(Protocol):
+    """What is known of how values are used; see `graphopt.rewriting.uses`."""
+
+    def __call__(self, node: Node) -> int:
+        """The number of uses."""
+        ...
+
+    def unseen(self, node: Node) -> bool:
+        """Whether nobody can tell if a zero in this value has its other sign."""
+        ...
+
+
 def ignore(reason: str) -> None:
     """Tell nobody."""
 
@@ -132,7 +145,8 @@ class Rule:
     `right` is a pattern, or a function of some of the variables (by its parameters' names; `root`
     is the matched node) that returns a node, or why there is none. `when` are the legality guards,
     over facts of values; `worth` the profitability guards, which may ask for `uses`. `unobserved`
-    proves, for a rule of class VALUE, that the difference cannot be seen here. `fires` makes an
+    proves, for a rule of class VALUE, that there is no difference here; without it, it must be
+    proven that nobody sees the difference (`Uses.unseen`). `fires` makes an
     example to which the rule applies; `misses` those that look like it and to which it must not,
     one for each legality guard in their order, which that guard alone refuses.
     """
@@ -189,6 +203,11 @@ class Rule:
         """Ops that must be among those of the root's operands, or the left side cannot match."""
         return frozenset(filter(None, map(_op_of, self.left.operands)))
 
+    @cached_property
+    def fits(self) -> Callable[[Node], bool]:
+        """A quick test that every node passes which the left side matches, and few others."""
+        return quick_test(self.left)
+
     def check(self) -> None:
         """Raise RewriteError when a function or the right side asks for an unknown variable."""
         known = variables(self.left) | {"root", "uses"}
@@ -201,15 +220,21 @@ class Rule:
             raise RewriteError("the right side has a variable that the left has not", at=self.key)
 
     def apply(
-        self, node: Node, math: Math, uses: Callable[[Node], int], refused: Refused = ignore
+        self, node: Node, math: Math, uses: UseFacts, refused: Refused = ignore
     ) -> Node | None:
         """What the rule puts in place of a node, None where it does not apply.
 
         `refused` is told why, of each way in which the left side matches.
         """
+        return next(self.applications(node, math, uses, refused), None)
+
+    def applications(
+        self, node: Node, math: Math, uses: UseFacts, refused: Refused = ignore
+    ) -> Iterator[Node]:
+        """As `apply`, for every way in which the left side matches."""
         for bound in match_apply(self.left, node, {}):
             bound = {**bound, "root": node, "uses": uses}
-            failed = self._failed(bound, math)
+            failed = self._failed(bound)
             if failed is not None:
                 refused(f"not so: {failed.name}")
                 continue
@@ -217,19 +242,27 @@ class Rule:
             if isinstance(made, Declined):
                 refused(made.reason)
             elif made is not None and made is not node:
-                if refines(made, node):
-                    return made
-                refused(f"{made.type} does not refine {node.type}")
-        return None
+                unproven = self._unproven(bound, math)
+                if unproven is not None:
+                    refused(f"not so: {unproven.name}")
+                elif refines(made, node):
+                    yield made
+                else:
+                    refused(f"{made.type} does not refine {node.type}")
 
-    def _failed(self, bound: Bindings, math: Math) -> Guard | None:
+    def _failed(self, bound: Bindings) -> Guard | None:
         """The first guard that does not hold, None where all do."""
         for guard in self._conditions:
             if not self._holds(guard, bound):
                 return guard
+        return None
+
+    def _unproven(self, bound: Bindings, math: Math) -> Guard | None:
+        """What must be shown for a rule of class VALUE and is not; asked last, it costs most."""
         if self.soundness is Soundness.VALUE and math is Math.DEFAULT:
             proof = self.unobserved or UNPROVEN
-            return None if self._holds(proof, bound) else proof
+            if not self._holds(proof, bound) and not bound["uses"].unseen(bound["root"]):
+                return proof
         return None
 
     def _right(self, bound: Bindings) -> Node | Declined | None:

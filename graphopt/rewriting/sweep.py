@@ -8,19 +8,18 @@ it replaces: the sweep checks, so no rule repeats it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import chain
 from typing import Any
 
-from graphopt.body import Body, all_nodes
+from graphopt.body import Body
 from graphopt.errors import GraphoptError, RewriteError
 from graphopt.graph import Graph
 from graphopt.ir import Node
 from graphopt.records import Derivation
 from graphopt.refine import refines
-from graphopt.rewriting.rule import Math, Rule, RuleSet
+from graphopt.rewriting.rule import Math, Rule, RuleSet, UseFacts
+from graphopt.rewriting.uses import Uses
 
 Rewriter = Callable[[Node], tuple[Node, str] | None]
 """What replaces a node, and the name of the rule that said so; None to keep it."""
@@ -69,36 +68,45 @@ class Sweep:
         return tuple(self.memo[root] for root in roots)
 
     def _visit(self, root: Node) -> None:
-        memo, steps = self.memo, 0
+        memo, forward, steps = self.memo, self._forward, 0
+        done = memo.get
         stack = [root]
         while stack:
             node = stack[-1]
             if node in memo:
                 stack.pop()
                 continue
-            ahead = self._forward.get(node)
+            ahead = forward.get(node)
             if ahead is not None and ahead in memo:
                 self._settle(node, memo[ahead])
                 stack.pop()
                 continue
-            pending = [item for item in node.inputs if item not in memo]
-            if pending:
-                stack.extend(reversed(pending))
-                if node in self._depth:  # what a rule made beside its result counts as one with it
-                    for item in pending:
-                        self._depth.setdefault(item, self._depth[node])
+            inputs = tuple([done(item) for item in node.inputs])
+            if None in inputs:
+                self._push(stack, node)
                 continue
             steps += 1
             if steps % 256 == 0:
                 self.tick()
-            made = self._step(node)
-            if made is node or made in memo:
-                self._settle(node, memo.get(made, node))
+            made = self._step(node, inputs)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            if made is node:
+                memo[node] = node
+                stack.pop()
+            elif made in memo:
+                self._settle(node, memo[made])
                 stack.pop()
             else:
                 self._count_chain(node, made)
-                self._forward[node] = made
+                forward[node] = made
                 stack.append(made)
+
+    def _push(self, stack: list[Node], node: Node) -> None:
+        """Visit the inputs of a node first."""
+        pending = [item for item in node.inputs if item not in self.memo]
+        stack.extend(reversed(pending))
+        if node in self._depth:  # what a rule made beside its result counts as one with it
+            for item in pending:
+                self._depth.setdefault(item, self._depth[node])
 
     def _settle(self, node: Node, made: Node) -> None:
         """Note what a node has become."""
@@ -106,12 +114,13 @@ class Sweep:
         if self.uses is not None and made is not node:
             self.uses.became(node, made)
 
-    def _step(self, node: Node) -> Node:
-        """One step for a node whose inputs are done: over its new inputs, or by a rule."""
-        rebuilt = self._rebuilt(node)
-        if rebuilt is not node:
-            self._derive(rebuilt, "", node)
-            return rebuilt
+    def _step(self, node: Node, inputs: tuple[Node, ...]) -> Node:
+        """One step for a node whose inputs are done: over these new inputs, or by a rule."""
+        if inputs != node.inputs or node.op.has_bodies:
+            rebuilt = self._rebuilt(node, inputs)
+            if rebuilt is not node:
+                self._derive(rebuilt, "", node)
+                return rebuilt
         if self.fuel is not None and self.counts.total() >= self.fuel:
             return node
         found = self.rewriter(node)
@@ -126,10 +135,7 @@ class Sweep:
         self._derive(made, rule, node)
         return made
 
-    def _rebuilt(self, node: Node) -> Node:
-        if not node.inputs and not node.op.has_bodies:
-            return node
-        inputs = tuple([self.memo[item] for item in node.inputs])
+    def _rebuilt(self, node: Node, inputs: tuple[Node, ...]) -> Node:
         try:
             if node.op.has_bodies and not node.op.facts.sealed:
                 bodies = {name: self._swept(body) for name, body in node.bodies}
@@ -194,44 +200,83 @@ Missed = Callable[[str, Node, str], None]
 """What is told that a rule was refused: its key, the node, the reason."""
 
 
+class Dispatch:
+    """The rules of a set that may run, by the op at their root, for as many sweeps as are made.
+
+    Nodes are values: what no rule makes anything of stays so, unless a rule asked how the node is
+    used. Such nodes are remembered, so that a second sweep of what has settled costs no matching.
+    With `every`, rules whose class is not admitted are tried, too, to tell of them.
+    """
+
+    def __init__(
+        self, rules: RuleSet, math: Math, enabled: Callable[[str], bool], every: bool = False
+    ) -> None:
+        self.rules, self.math = rules, math
+        self._by_root: dict[Any, list[Rule]] = {}
+        self._settled: set[Node] = set()
+        for rule in rules:
+            if enabled(rule.key) and (every or math.admits(rule.soundness)):
+                self._by_root.setdefault(rule.root, []).append(rule)
+
+    def rewriter(self, uses: UseFacts, missed: Missed | None = None) -> Rewriter:
+        """The rewriter for one sweep. `missed` is told of rules whose left side matches, and which
+        a guard or the class refuses."""
+        by_root, math = self._by_root, self.math
+        settled = self._settled
+        asked = _Asked(uses)
+
+        def rewrite(node: Node) -> tuple[Node, str] | None:
+            candidates = by_root.get(node.op)
+            if candidates is None or (node in settled and missed is None):
+                return None
+            operands = {item.op for item in node.inputs}
+            asked.asked = False
+            for rule in candidates:
+                if not rule.required <= operands or not rule.fits(node):
+                    continue
+                try:
+                    made = _applied(rule, node, math, asked, missed)
+                except GraphoptError as error:
+                    error.add_note(f"in the rule {rule.key} on {node!r}")
+                    raise
+                if made is not None:
+                    return made, rule.key
+            if not asked.asked:
+                settled.add(node)
+            return None
+
+        return rewrite
+
+
+class _Asked:
+    """Facts of uses that remember whether anybody asked for them."""
+
+    def __init__(self, uses: UseFacts) -> None:
+        self.uses, self.asked = uses, False
+
+    def __call__(self, node: Node) -> int:
+        self.asked = True
+        return self.uses(node)
+
+    def unseen(self, node: Node) -> bool:
+        """As that of the facts."""
+        self.asked = True
+        return self.uses.unseen(node)
+
+
 def rewriter_of(
     rules: RuleSet,
     math: Math,
     enabled: Callable[[str], bool],
-    uses: Callable[[Node], int],
+    uses: UseFacts,
     missed: Missed | None = None,
 ) -> Rewriter:
-    """The rewriter that tries a set's rules in order, those of the node's op only.
-
-    `missed` is told of rules whose left side matches, and which a guard or the class refuses.
-    """
-    by_root: dict[Any, list[Rule]] = {}
-    for rule in rules:
-        if enabled(rule.key) and (missed or math.admits(rule.soundness)):
-            by_root.setdefault(rule.root, []).append(rule)
-
-    def rewrite(node: Node) -> tuple[Node, str] | None:
-        candidates = by_root.get(node.op)
-        if candidates is None:
-            return None
-        operands = {item.op for item in node.inputs}
-        for rule in candidates:
-            if not rule.required <= operands:
-                continue
-            try:
-                made = _applied(rule, node, math, uses, missed)
-            except GraphoptError as error:
-                error.add_note(f"in the rule {rule.key} on {node!r}")
-                raise
-            if made is not None:
-                return made, rule.key
-        return None
-
-    return rewrite
+    """The rewriter that tries a set's rules in order in one sweep; see `Dispatch`."""
+    return Dispatch(rules, math, enabled, missed is not None).rewriter(uses, missed)
 
 
 def _applied(
-    rule: Rule, node: Node, math: Math, uses: Callable[[Node], int], missed: Missed | None
+    rule: Rule, node: Node, math: Math, uses: UseFacts, missed: Missed | None
 ) -> Node | None:
     """What a rule makes of a node; why it makes nothing of it is told to `missed`."""
     if missed is None:
@@ -244,41 +289,3 @@ def _applied(
     if made is None and reasons:
         missed(rule.key, node, reasons[-1])
     return made
-
-
-class Uses:
-    """How often each value is used under some roots, in bodies too.
-
-    A sweep tells it what became of each value, so that a rewritten value has the uses of what it
-    stands for: profitable for one use, a rule would otherwise copy a node that has several.
-    """
-
-    def __init__(self, roots: Iterable[Node]) -> None:
-        self._roots = tuple(roots)
-        self._became: list[tuple[Node, Node]] = []
-
-    @cached_property
-    def _counts(self) -> Counter[Node]:  # most sweeps never ask
-        return Counter(
-            chain(self._roots, chain.from_iterable(map(_operands, all_nodes(self._roots))))
-        )
-
-    def __call__(self, node: Node) -> int:
-        """The number of uses; 1 for a value that a rule has just made."""
-        counts = self._counts
-        for old, new in self._became:
-            if old in counts:
-                counts[new] += counts[old]
-        self._became.clear()
-        return counts.get(node) or 1
-
-    def became(self, old: Node, new: Node) -> None:
-        """Note that `new` stands where `old` did."""
-        self._became.append((old, new))
-
-
-def _operands(user: Node) -> Iterable[Node]:
-    """What a node uses: its inputs, and what its bodies return."""
-    if not user.op.has_bodies:
-        return user.inputs
-    return chain(user.inputs, *(body.outputs for _, body in user.bodies))

@@ -7,7 +7,8 @@ import numpy as np
 import graphopt
 from graphopt.graph import Graph, operations
 from graphopt.ir import Node
-from graphopt.ops.arithmetic import add, clip, mul
+from graphopt.ops.activation import relu
+from graphopt.ops.arithmetic import add, clip, mul, sub
 from graphopt.ops.conv import conv
 from graphopt.ops.normalization import batch_normalization
 from graphopt.passes.affine import statistics
@@ -16,11 +17,13 @@ from graphopt.structural import constant
 from graphopt.tensor import Tensor
 from graphopt.types import DType
 
+UNFUSED = "fixpoint(simplify,fold,prune,affine)"
+
 
 def optimized(output: Node) -> list[str]:
-    """The operators that are left of a function of one image."""
+    """The operators that are left of a function of one image, before any are fused."""
     graph = Graph((example("float32[N, 3, 8, 4]"),), (output,), ("y",))
-    return [node.op.name for node in operations(graphopt.optimize(graph).nodes)]
+    return [node.op.name for node in operations(graphopt.optimize(graph, UNFUSED).nodes)]
 
 
 def normalized(w: Node) -> Node:
@@ -53,3 +56,26 @@ def test_a_product_that_overflows_is_left() -> None:
     assert optimized(
         mul(conv(example("float32[N, 3, 8, 4]"), filled(1e-30, 4, 3, 1, 1)), filled(1e-12, 4, 1, 1))
     ) == ["Conv", "Mul"]  # it would be subnormal
+
+
+def test_weights_of_two_convolutions_are_not_copied() -> None:
+    w, image = weights(64, 3, 3, 3), example("float32[N, 3, 8, 4]")
+    first = mul(conv(image, w), weights(64, 1, 1, seed=1))
+    second = mul(conv(relu(image), w), weights(64, 1, 1, seed=2))
+    assert sorted(optimized(add(first, second))) == ["Add", "Conv", "Conv", "Mul", "Mul", "Relu"]
+
+
+def test_a_channel_whose_bias_cancels_is_no_reason_to_keep_the_sum() -> None:
+    y = conv(example("float32[N, 3, 8, 4]"), weights(4, 3, 1, 1), weights(4, seed=7))
+    bias = np.array(weights(4, seed=7).constant.array)  # type: ignore[union-attr]  # a constant
+    assert optimized(sub(y, constant(bias[:, None, None][:1]))) == ["Conv"]
+
+
+def test_subnormal_weights_beside_ordinary_ones_do_not_count() -> None:
+    w = np.ones((4, 3, 1, 1), np.float32)
+    w[:, 1] = 1e-40
+    image = example("float32[N, 3, 8, 4]")
+    assert optimized(mul(conv(image, constant(w)), weights(4, 1, 1))) == ["Conv"]
+    w[2] = 1e-40
+    kept = optimized(mul(conv(image, constant(w)), weights(4, 1, 1)))
+    assert sorted(kept) == ["Conv", "Mul"]

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from graphopt.ir import Node
 from graphopt.passes import RULES
 from graphopt.rewriting.rule import Rule, Soundness
 from tests.passes.instances import Instance, instances
-from tests.passes.judge import feeds_for, judge, rewritten
+from tests.passes.judge import Feeds, by_forms, feeds_for, judge, nameless, rewritten
 
 ALL = list(RULES)
 KINDS = {
@@ -29,9 +30,19 @@ def wrongs(rule: Rule, instance: Instance, sizes: tuple[int, ...] = (0, 1, 3)) -
     for size in sizes:
         for seed, kind in enumerate(KINDS[rule.soundness]):
             feeds = feeds_for(instance, size, seed, kind)
-            if wrong := judge(rule, instance.roots, after, feeds):
+            if wrong := judged(rule, instance, after, feeds):
                 found.append(f"{rule.key}, {instance.about}, size {size}, {kind}: {wrong}")
     return found
+
+
+def judged(rule: Rule, instance: Instance, after: tuple[Node, ...], feeds: Feeds) -> str:
+    """What is wrong with a result, or with that of the forms of its fused nodes."""
+    wrong = judge(rule, instance.roots, after, feeds)
+    other = after if wrong else by_forms(after)
+    if other == after:
+        return wrong
+    rounding = replace(rule, soundness=max(rule.soundness, Soundness.ROUNDING))
+    return judge(rounding, instance.roots, other, feeds)
 
 
 @pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule.key)
@@ -69,8 +80,10 @@ def test_without_a_guard_the_near_miss_goes_wrong(rule: Rule, k: int) -> None:
     near = Instance((rule.near_misses[k](),), "near miss")
     after, count = rewritten(faulty, near.roots)
     assert count, "no other guard refuses it"
+    if nameless(after):
+        pytest.skip("it decides on the name alone")
     assert any(
-        judge(faulty, near.roots, after, feeds_for(near, size, seed, kind))
+        judged(faulty, near, after, feeds_for(near, size, seed, kind))
         for seed in range(40)
         for size in (3, 2, 1, 0)
         for kind in KINDS[rule.soundness]

@@ -15,7 +15,8 @@ from graphopt.ir import Node
 from graphopt.op import Array, Xp, op
 from graphopt.records import Record, Tables
 from graphopt.rewriting.rule import Equations, Guard, Math, Rule, RuleSet, Soundness, Value, rules
-from graphopt.rewriting.sweep import MAX_CHAIN, Rewriter, Sweep, Uses, rewriter_of, sweep
+from graphopt.rewriting.sweep import MAX_CHAIN, Rewriter, Sweep, rewriter_of, sweep
+from graphopt.rewriting.uses import Uses
 from graphopt.structural import constant
 from graphopt.types import DType, Type
 from tests.toy import add, floats, forget, graph_of, neg, scale, sub

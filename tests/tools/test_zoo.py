@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import onnx
 import pytest
 
+from graphopt.ir import Node
 from graphopt.ops.conv import conv
-from graphopt.passes import affine
+from graphopt.passes import maps
 from tools.seeded import seeded
 from tools.zoo import Outcome, check_proto
 
@@ -40,11 +42,11 @@ def test_a_fault_in_a_kernel_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_fault_in_a_rule_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = affine.normalizer
+    right = maps.normalizer
 
-    def wrong(*statistics: Any) -> Any:
-        factor, shift = right(*statistics)
-        return factor, shift * 1.01
+    def wrong(node: Node) -> maps.Affine:
+        made = right(node)
+        return replace(made, shift=made.shift * 1.01)
 
-    monkeypatch.setattr(affine, "normalizer", wrong)
+    monkeypatch.setattr(maps, "normalizer", wrong)
     assert not outcome("light_shufflenet").passed

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from graphopt.body import all_nodes
-from graphopt.frontends.onnx.forms import complexes, elementary, integers, search
+from graphopt.frontends.onnx.forms import complexes, elementary, images, integers, search
 from graphopt.graph import Graph
 from graphopt.ir import Node
 from graphopt.op import Op
@@ -22,10 +22,12 @@ from graphopt.types import TensorType
 
 FORMS: Mapping[str, Callable[..., Any]] = {
     "Atan2": elementary.atan2,
+    "AveragePoolLast": images.mean,
     "BitCount": integers.bit_count,
     "Cbrt": elementary.cbrt,
     "ComplexAbs": complexes.magnitude,
     "ComplexEqual": complexes.both_equal,
+    "ConvLast": images.convolution,
     "CopySign": elementary.copy_sign,
     "Exp2": elementary.exp2,
     "Expm1": elementary.expm1,
@@ -43,6 +45,7 @@ FORMS: Mapping[str, Callable[..., Any]] = {
     "Log2": elementary.logarithm(2),
     "LogAddExp": elementary.log_add_exp,
     "LogAddExp2": elementary.log_add_exp2,
+    "MaxPoolLast": images.greatest,
     "NextAfter": elementary.next_after,
     "RealPart": complexes.real,
     "Remainder": integers.remainder,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from graphopt import dims
-from graphopt.errors import UnsupportedError
 from graphopt.frontends.onnx.call import Call
 from graphopt.frontends.onnx.opsets.steps import (
     Inexpressible,
@@ -171,8 +170,3 @@ def not_symmetric(call: Call) -> Call:
     if call.attributes.get("coordinate_transformation_mode") == "half_pixel_symmetric":
         raise Inexpressible("the coordinates are 'half_pixel_symmetric'")
     return call
-
-
-def no_batches(call: Call) -> Call:
-    """Scan 9 has no batches; before, its first axis was one."""
-    raise UnsupportedError("a scan over batches has no form since opset 9")

@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from graphopt.frontends.onnx.opsets import inputs, modes, normalization, quantization, resize
+from graphopt.frontends.onnx.opsets import (
+    inputs,
+    modes,
+    normalization,
+    quantization,
+    resize,
+    scan,
+)
 from graphopt.frontends.onnx.opsets.steps import (
     Lowering,
     Upgrade,
@@ -57,7 +64,7 @@ UPGRADES: Mapping[str, tuple[tuple[int, Upgrade], ...]] = {
         (18, resize.resize_without_half_pixel_for_nn),
     ),
     "RoiAlign": ((16, modes.align_to_corners),),
-    "Scan": ((9, modes.no_batches),),
+    "Scan": ((9, scan.scan_batches),),
     "Scatter": ((11, renamed("ScatterElements")),),
     "Slice": ((10, inputs.slice_inputs),),
     "Split": ((13, to_input("split", 1)), (18, inputs.split_counted)),
@@ -112,6 +119,7 @@ LOWERINGS: Mapping[str, tuple[tuple[int, Lowering], ...]] = {
     "GridSample": ((20, modes.planar_sampling_mode),),
     "GroupNormalization": ((21, normalization.no_group_normalization),),
     "LSTM": (layout,),
+    "Loop": ((11, scan.carries_a_value),),
     "LpPool": ((18, chain(dilations_are_ones, requires(ceil_mode=0))),),
     "Max": (one_shape,),
     "MaxPool": ((10, chain(dilations_are_ones, requires(ceil_mode=0))), (8, modes.values_only)),
@@ -148,6 +156,7 @@ LOWERINGS: Mapping[str, tuple[tuple[int, Lowering], ...]] = {
         (10, resize.resize_upsampled),
     ),
     "RoiAlign": ((16, modes.aligned_to_corners),),
+    "Scan": ((9, scan.nothing_older),),
     "ScatterElements": (*scatter, (11, renamed("Scatter"))),
     "ScatterND": scatter,
     "Shape": ((15, requires(start=0, end=None)),),

@@ -130,7 +130,7 @@ UNCHANGED: Mapping[str, Mapping[int, Reason]] = {
     "LessOrEqual": {16: TYPES},
     "Log": {13: TYPES},
     "LogSoftmax": {11: WIDER},
-    "Loop": {11: DOCS, 13: DOCS, 16: DOCS, 19: TYPES, 21: TYPES, 23: TYPES, 24: TYPES, 25: TYPES},
+    "Loop": {11: WIDER, 13: DOCS, 16: DOCS, 19: TYPES, 21: TYPES, 23: TYPES, 24: TYPES, 25: TYPES},
     "LpNormalization": {22: TYPES},
     "LpPool": {11: DOCS, 18: OPTIONAL, 22: TYPES},
     "MatMul": {9: TYPES, 13: TYPES},

@@ -1,11 +1,15 @@
-"""If on JAX: one branch where the condition is known while tracing, else a conditional of XLA's."""
+"""Control flow on JAX: If, and which function runs which op.
+
+An If is one branch where the condition is known while tracing, else a conditional of XLA's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from graphopt.backends.jax.library import lax
+from graphopt.backends.jax.loops import run_loop, run_scan
 from graphopt.backends.jax.namespace import on_device
 from graphopt.body import Body
 from graphopt.errors import GraphoptError
@@ -41,3 +45,18 @@ def run_if(trace: Trace, node: Node, operands: list[Array]) -> Array:
         except (GraphoptError, TypeError):
             made = trace.ask(node, operands)
     return tuple(made) if len(made) > 1 else made[0]
+
+
+def run_fused(trace: Trace, node: Node, operands: list[Array]) -> Array:
+    """The outputs of a fused node: those of its body."""
+    made: Any = trace.body(node, node.attrs["body"], operands)
+    return tuple(made) if len(made) > 1 else made[0]
+
+
+CONTROL: Mapping[tuple[str, str], Callable[[Trace, Node, list[Array]], Array]] = {
+    ("", "If"): run_if,
+    ("graphopt", "Fused"): run_fused,
+    ("", "Loop"): run_loop,
+    ("", "Scan"): run_scan,
+}
+"""What runs the ops that have bodies, by domain and name."""

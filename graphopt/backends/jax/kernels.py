@@ -10,10 +10,11 @@ from typing import Any
 from graphopt.backends.jax.library import jnp, lax
 from graphopt.ir import Node
 from graphopt.ops import linalg
+from graphopt.ops.channels_last import add_bias_last, depthwise
 from graphopt.ops.conv import add_bias, convolve, kernel_of
 from graphopt.ops.kernels import single, wide
 from graphopt.ops.mathematics import HERE
-from graphopt.ops.window import Window, concrete, padded, taps, window
+from graphopt.ops.window import Window, padded, reached, taps, window
 
 Array = Any
 Ints = tuple[int, ...]
@@ -69,18 +70,23 @@ def storage(node: Node, position: int, shape: Ints) -> Ints:
     every call, by code that takes as long to compile as all else.
     """
     own = tuple(range(len(shape)))
-    if node.op.key != ("", "Conv") or position != 1 or len(shape) < 3 or prod(shape[2:]) == 1:
+    if node.op.name not in ("Conv", "ConvLast") or position != 1 or len(shape) < 3:
+        return own
+    if node.op.name == "ConvLast":
+        return (2, 3, 1, 0)
+    if prod(shape[2:]) == 1:
         return own
     return own if _is_sum(shape, node.attrs.get("group", 1)) else (*own[2:], 1, 0)
 
 
 def _plain(x: Array, w: Array, win: Window, group: int = 1) -> Array:
-    widths: list[tuple[int, int]] = []
-    for axis, size in enumerate(x.shape[2:]):
-        count, (begin, _) = concrete(win.count(axis, size)), win.padding(axis, size)
-        widths.append((begin, max(win.needed(axis, count) - begin - size, 0)))
     return lax.conv_general_dilated(
-        x, w, win.strides, widths, rhs_dilation=win.dilations, feature_group_count=group
+        x,
+        w,
+        win.strides,
+        reached(win, x.shape[2:])[1],
+        rhs_dilation=win.dilations,
+        feature_group_count=group,
     )
 
 
@@ -95,6 +101,54 @@ def _depthwise(xp: Any, x: Array, w: Array, win: Window) -> Array:
         for k, part in enumerate(taps(room, win, counts))
     )
     return reduce(jnp.add, terms).reshape(n, w.shape[0], *counts)
+
+
+def conv_last(
+    xp: Any,
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    *,
+    auto_pad: str,
+    dilations: Ints | None,
+    group: int,
+    kernel_shape: Ints | None,
+    pads: Ints | None,
+    strides: Ints | None,
+) -> Array:
+    """ConvLast, as `conv`; XLA on CPUs has no other form of convolution itself."""
+    dtype = x.dtype
+    x, w, bias = wide(xp, x, w, bias)
+    win = window(kernel_of(x, w, kernel_shape), strides, pads, dilations, auto_pad)
+    if _is_sum(w.shape, group):
+        room, counts = padded(xp, x, win, 0, first=1)
+        made = depthwise(xp, taps(room, win, counts, first=1), w)
+    elif 1 < group <= MAX_SPLIT:
+        parts = zip(jnp.split(x, group, 3), jnp.split(w, group, 0), strict=True)
+        made = jnp.concatenate([_plain_last(part, filters, win) for part, filters in parts], 3)
+    else:
+        made = _plain_last(x, w, win, group)
+    return xp.asarray(add_bias_last(xp, made, bias), dtype)
+
+
+def _plain_last(x: Array, w: Array, win: Window, group: int = 1) -> Array:
+    filters = lax.transpose(w, (2, 3, 1, 0))
+    if (
+        filters.shape[:2] == (1, 1)
+        and group == 1
+        and not any(map(any, reached(win, x.shape[1:3])[1]))
+    ):
+        rows, columns = win.strides
+        return jnp.matmul(x[:, ::rows, ::columns], filters[0, 0])
+    return lax.conv_general_dilated(
+        x,
+        filters,
+        win.strides,
+        reached(win, x.shape[1:3])[1],
+        rhs_dilation=win.dilations,
+        feature_group_count=group,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
 
 
 def gemm(
@@ -135,6 +189,7 @@ KERNELS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("", "Min"): extreme("minimum"),
     ("", "Sigmoid"): sigmoid,
     (HERE, "ComplexOf"): complex_of,
+    (HERE, "ConvLast"): conv_last,
 }
 """By domain and name of the op."""
 

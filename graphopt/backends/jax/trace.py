@@ -164,13 +164,14 @@ class Trace:
             raise NeedsValues(found)
         names = ", ".join(repr(self.subject.graph.input_names[k]) for k in sorted(found))
         raise UnsupportedError(
-            f"its result's shape, or which branch runs, depends on the content of input {names},"
-            " but jax compiles for shapes: use backend='numpy', or make that content a constant",
+            "its result's shape, or which branch runs, or how often a loop does, depends on the"
+            f" content of input {names}, but jax compiles for shapes: use backend='numpy', or make"
+            " that content a constant",
             at=self.subject.origin(node),
         )
 
     def body(self, node: Node, body: Body, captures: Sequence[Array]) -> tuple[Array, ...]:
-        """The outputs of a body of `node` on arguments, the first of them the node's last inputs."""
+        """The outputs of a body of `node` on arguments, at first the node's last inputs."""
         nodes = list(walk(body.outputs))
         parameters = [item for item in nodes if item.op.name == "Bound"]
         bound: dict[Node, int] = {item: item.attrs["index"] for item in parameters}

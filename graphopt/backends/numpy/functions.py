@@ -128,9 +128,9 @@ def _clip(rec: Recorder, a: Ref, low: Any = None, high: Any = None) -> Any:
         target = rec.temp(a.shape, a.dtype)
         return rec.write(target, np.clip, a, *bounds, target, inplace=True)
     made: Any = a
-    if low is not None:
+    if low is not None and bounds[0] != -inf:
         made = np.maximum(made, low)
-    return made if high is None else np.minimum(made, high)
+    return made if high is None or bounds[1] == inf else np.minimum(made, high)
 
 
 def _take(rec: Recorder, a: Any, indices: Any, axis: int | None = None) -> Any:
@@ -168,7 +168,8 @@ def _pad(
 def _reflected(rec: Recorder, a: Ref, pairs: list[tuple[int, int]]) -> Ref:
     for axis, (begin, end) in enumerate(pairs):
         if max(begin, end) >= a.shape[axis]:
-            whole: Ref = rec.whole(np.pad, (a, pairs, "reflect"), {})
+            left = [(0, 0)] * axis + pairs[axis:]  # what a has already is not added again
+            whole: Ref = rec.whole(np.pad, (a, left, "reflect"), {})
             return whole
         before, last = (slice(None),) * axis, a.shape[axis] - 1
         first = slice(begin, 0, -1)

@@ -29,11 +29,11 @@ from graphopt.backends.numpy.block import (
 from graphopt.backends.numpy.namespace import RecordingNamespace
 from graphopt.backends.numpy.operators import OPERATORS
 from graphopt.backends.numpy.recorder import Recorder
-from graphopt.provenance import described
 from graphopt.body import Body
 from graphopt.errors import ExecutionError, GraphoptError, UnsupportedError
 from graphopt.graph import Graph
 from graphopt.ir import Node, types_of, walk
+from graphopt.provenance import described
 from graphopt.structural import results
 from graphopt.types import TensorType
 
@@ -143,7 +143,8 @@ class Lowering:
 
     def _kernel(self, node: Node, operands: list[Any], mark: int) -> Any:
         arguments = node.op.arguments(node.attrs)
-        kernel = node.op.kernel if node.op.domain else OPERATORS.get(node.op.name, node.op.kernel)
+        own = node.op.domain in ("", "graphopt")
+        kernel = OPERATORS.get(node.op.name, node.op.kernel) if own else node.op.kernel
         try:
             made = kernel(self.namespace, *operands, **arguments)
         except DataDependentError:

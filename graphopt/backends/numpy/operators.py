@@ -17,6 +17,7 @@ from numpy.lib.stride_tricks import as_strided
 from graphopt.op import Ints
 from graphopt.ops.activation import hard_swish, leaky_relu, relu, sigmoid, swish
 from graphopt.ops.arithmetic import max_, min_
+from graphopt.ops.channels_last import add_bias_last, convolve_last, gathered
 from graphopt.ops.conv import add_bias, conv, kernel_of
 from graphopt.ops.kernels import wide
 from graphopt.ops.window import Window, concrete, padded, window
@@ -103,8 +104,43 @@ def windows(x: np.ndarray[Any, Any], win: Window, counts: Ints) -> np.ndarray[An
     return as_strided(x, shape, strides, writeable=False)
 
 
+def _conv_last(
+    xp: Xp,
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    *,
+    auto_pad: str,
+    dilations: Ints | None,
+    group: int,
+    kernel_shape: Ints | None,
+    pads: Ints | None,
+    strides: Ints | None,
+) -> Array:
+    """ConvLast: what a row of a window sees lies together and is copied at once."""
+    dtype = x.dtype
+    x, w, bias = wide(xp, x, w, bias)
+    win = window(kernel_of(x, w, kernel_shape), strides, pads, dilations, auto_pad)
+    made = convolve_last(xp, x, w, win, group, _gathered)
+    return xp.asarray(add_bias_last(xp, made, bias), dtype)
+
+
+def _gathered(xp: Xp, x: Array, win: Window, counts: Ints) -> Array:
+    return gathered(xp, x, win, counts) if prod(win.kernel) == 1 else xp.view(x, seen, win, counts)
+
+
+def seen(x: np.ndarray[Any, Any], win: Window, counts: Ints) -> np.ndarray[Any, Any]:
+    """The windows over a padded x (N, H, W, C), as a view of it: (N, *counts, h, w, C)."""
+    over_n, over_h, over_w, over_c = x.strides
+    shape = (x.shape[0], *counts, *map(concrete, win.kernel), x.shape[3])
+    steps = (over_h * win.strides[0], over_w * win.strides[1])
+    inner = (over_h * win.dilations[0], over_w * win.dilations[1])
+    return as_strided(x, shape, (over_n, *steps, *inner, over_c), writeable=False)
+
+
 OPERATORS: Mapping[str, Callable[..., Any]] = {
     "Conv": _conv,
+    "ConvLast": _conv_last,
     "HardSwish": _hard_swish,
     "LeakyRelu": _leaky_relu,
     "Max": _max,
@@ -113,4 +149,4 @@ OPERATORS: Mapping[str, Callable[..., Any]] = {
     "Sigmoid": _sigmoid,
     "Swish": _swish,
 }
-"""Kernels by the names of ONNX's ops."""
+"""Kernels by the names of the ops, which no two of these domains share."""

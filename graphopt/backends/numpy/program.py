@@ -20,11 +20,11 @@ from graphopt.backends.numpy.plan import ProgramPlan
 from graphopt.backends.numpy.profile import Profile, Span
 from graphopt.backends.numpy.steps import Recording, step_graph
 from graphopt.backends.numpy.ways import WORTH, Race, Way, is_hopeless
-from graphopt.provenance import described, origin
 from graphopt.engine import Engine
 from graphopt.engine.plan import make_plan
 from graphopt.errors import ExecutionError, GraphoptError
 from graphopt.graph import Graph
+from graphopt.provenance import described, origin
 
 SHARED = 2e5
 """Products of more operations than this BLAS shares among threads."""

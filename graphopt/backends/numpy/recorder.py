@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from math import inf
+from math import inf, prod
 from typing import Any, SupportsIndex, cast
 
 import numpy as np
@@ -100,7 +100,8 @@ class Recorder(Block):
         if not isinstance(b, Ref) and b.ndim == 2:
             b = np.ascontiguousarray(b)  # BLAS is up to 9 times faster at few rows than on b.T.T
         if isinstance(a, Ref) and b.ndim == 2 < a.ndim and a.meta.flags.c_contiguous:
-            a, out = a.reshape(-1, a.shape[-1]), target.reshape(-1, shape[-1])  # one product
+            rows = prod(a.shape[:-1])
+            a, out = a.reshape(rows, a.shape[-1]), target.reshape(rows, shape[-1])  # one product
         self.write(out, np.matmul, a, b, out)
         return target
 

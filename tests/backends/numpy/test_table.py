@@ -26,6 +26,7 @@ OPS = [op for op in table().values() if op not in structural.OPS]
 
 STRINGS = "strings have no place in an arena"
 WHOLE = {
+    "Loop": "when it ends depends on what it computes",
     "Cast": "from and to strings: parsing and printing have no `out`",
     "NonZero": "how many elements are not 0 depends on what they are",
     "Compress": "how many elements are kept depends on the condition",
@@ -39,6 +40,7 @@ WHOLE = {
 
 AXES = "the axes are an input, and the shape follows from them"
 BY_VALUE = {
+    "Loop": "how often the body runs is an input",
     "If": "a program is made for each of the two branches",
     "CumProd": "the axis is an input",
     "CumSum": "the axis is an input",
