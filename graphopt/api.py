@@ -206,13 +206,14 @@ def compile(
     from graphopt.backends import executable
 
     if layout not in LAYOUTS:
-        hint = nearest(layout, LAYOUTS)
+        hint = nearest(layout, list(LAYOUTS))
         raise UsageError(f"no layout is called {layout!r}{hint}", at="layout")
 
     def prepare(opened: Graph) -> Graph:
         if layout == "keep" or not any(node.op.key in SPATIAL for node in opened.nodes):
             return opened
-        from graphopt.passes.layout import TARGETS, Layout
+        from graphopt.passes.layout import Layout
+        from graphopt.passes.layout_cost import TARGETS
 
         return optimize(opened, [Layout(backend)]) if backend in TARGETS else opened
 
@@ -250,7 +251,9 @@ def checked_globs(globs: Iterable[str]) -> tuple[str, ...]:
     given = tuple(globs)
     if not given:
         return ()
-    names = {*known_passes(), *(rule.key for rule in known_rules())}
+    passes = known_passes()
+    names = {*passes, *(rule.key for rule in known_rules())}
+    names |= {f"{name}.{own}" for name, kind in passes.items() for own in kind.own}
     names |= {name.split(".")[0] for name in names}
     for glob in given:
         if not any(fnmatchcase(name, glob) for name in names):

@@ -278,24 +278,15 @@ def floordiv(a: Size, b: Size) -> Size:
     if b == 1:
         return a
     if isinstance(b, int):
-        whole = {mono: c // b for mono, c in _terms(a).items() if c % b == 0 or not mono}
-        rest = {m: c % b if not m else c for m, c in _terms(a).items() if c % b}
-        remainder = _make(rest)
-        quotient = _make(whole)
-        if isinstance(remainder, int):
-            return quotient
-        return quotient + _of(FloorDiv(remainder, b))
+        quotient = _make({m: c // b for m, c in _terms(a).items() if c % b == 0 or not m})
+        rest = _make({m: c % b if not m else c for m, c in _terms(a).items() if c % b})
+        return quotient if isinstance(rest, int) else quotient + _of(FloorDiv(rest, b))
     exact = divide_exact(a, b) if positive(b) else None
     return exact if exact is not None else _of(FloorDiv(a, b))
 
 
 def minimum(a: Size, b: Size) -> Size:
-    """The smaller of two sizes; of a number and a maximum, the maximum of two minima.
-
-    >>> n = symbol("N")
-    >>> print(minimum(3, n - 2), minimum(3, maximum(0, n - 2)))
-    min(5, N) - 2 max(0, min(5, N) - 2)
-    """
+    """The smaller of two sizes; of a number and a maximum, the maximum of their minima."""
     if at_most(a, b) or at_most(b, a):
         return a if at_most(a, b) else b
     for number, size in ((a, b), (b, a)):
@@ -327,13 +318,9 @@ def _extreme(kind: Literal["min", "max"], *sizes: Size) -> Size:
 
 def sole_atom(size: Size) -> Atom | None:
     """The atom that `size` is, or None when it is a constant or a larger expression."""
-    if isinstance(size, Dim) and len(size.terms) == 1:
-        ((mono, coefficient),) = size.terms.items()
-        if coefficient == 1 and len(mono) == 1:
-            ((atom, power),) = mono
-            if power == 1:
-                return atom
-    return None
+    factors = [factor for mono in _terms(size) for factor in mono]
+    alone = len(factors) == 1 and list(_terms(size).values()) == [1] and factors[0][1] == 1
+    return factors[0][0] if alone else None
 
 
 def broadcast(a: Size, b: Size) -> Size | None:

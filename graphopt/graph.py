@@ -94,6 +94,8 @@ class Graph:
     def without_dead_history(self) -> Graph:
         """This graph, remembering derivations only of what it has and of what that came from."""
         known = self.tables.derivations
+        if not known:
+            return self
         pending = [node for node in all_nodes(self.roots) if node in known]
         kept: dict[Node, Derivation] = {}
         for node in pending:

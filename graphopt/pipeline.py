@@ -38,6 +38,8 @@ class Pass(ABC):
     """
 
     name: ClassVar[str]
+    own: ClassVar[tuple[str, ...]] = ()
+    """The names, behind its own and a dot, of rewrites that it makes beside those of rule sets."""
 
     @abstractmethod
     def run(self, graph: Graph, context: Context) -> Graph:
@@ -180,15 +182,13 @@ class Context:
         return self.only is None or self.only.allows(self._running, rule, node)
 
     def _filtered(self, rewriter: Rewriter) -> Rewriter:
-        """A rewriter of nothing but what `only` allows."""
-        if (only := self.only) is None:
+        """A rewriter of nothing but what is switched on and what `only` allows."""
+        if self.only is None and not self.disabled:
             return rewriter
 
         def rewrite(node: Node) -> tuple[Node, str] | None:
             found = rewriter(node)
-            if found is None or not only.allows(self._running, found[1], node):
-                return None
-            return found
+            return None if found is None or not self.allows(found[1], node) else found
 
         return rewrite
 

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from graphopt.errors import PipelineError, nearest
 from graphopt.pipeline import Pass, UntilStable
 
-_TOKEN = re.compile(r"\s*([A-Za-z_][\w.-]*|[{}(),=]|[^\s{}(),=]+)")
+_TOKEN = re.compile(r"\s*([{}(),=]|[^\s{}(),=]+)")
 _SIZES = {"": 1, "b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
 _SIZE = re.compile(r"(\d+)\s*([kmg]?i?b)?", re.IGNORECASE)
 

@@ -9,12 +9,15 @@ from graphopt.passes.choices import MergeChoices
 from graphopt.passes.commuted import Commuted
 from graphopt.passes.fold import DedupConstants, FoldConstants
 from graphopt.passes.fuse import IDIOMS, Fuse, OpenGroups
+from graphopt.passes.layout import Layout
 from graphopt.passes.longer import LONGER, Lengthen
 from graphopt.passes.loop_motion import Loops
+from graphopt.passes.mixed import Mixed
 from graphopt.passes.nary import NARY
 from graphopt.passes.parallel import MergeProducts
 from graphopt.passes.prune import Prune
 from graphopt.passes.ranks import DemandedRanks
+from graphopt.passes.saturate import Saturate
 from graphopt.passes.simplify import (
     CONTRACTIONS,
     SIMPLIFICATIONS,
@@ -24,6 +27,7 @@ from graphopt.passes.simplify import (
 )
 from graphopt.passes.sizes import Sizes
 from graphopt.passes.splits import Splits
+from graphopt.passes.strip import StripDebug
 from graphopt.passes.transposes import STILL_TRANSPOSES, Transposes
 from graphopt.pipeline import Pass, UntilStable
 from graphopt.rewriting.rule import RuleSet
@@ -54,18 +58,18 @@ LAST: tuple[Pass, ...] = (
 )
 
 
-def pipeline(*passes: Pass) -> tuple[Pass, ...]:
-    """Passes until none finds anything; the same with those that find less before them; fusion.
+def pipeline(passes: tuple[Pass, ...], *more: Pass) -> tuple[Pass, ...]:
+    """Passes until none finds anything; the same among those that find less and `more`; fusion.
 
     Whoever optimizes the result finds it as the last round left it, and does nothing.
     """
-    return (OpenGroups(), UntilStable(passes), UntilStable((*LAST, *passes)), Fuse())
+    return (OpenGroups(), UntilStable(passes), UntilStable((*LAST, *passes, *more)), Fuse())
 
 
 O0: tuple[Pass, ...] = ()
 O1: tuple[Pass, ...] = (UntilStable((Prune(), Simplify(), FoldConstants())),)
-O2 = pipeline(*rounds())
-O3 = pipeline(*rounds(max_bytes=1 << 20, unroll=256))
+O2 = pipeline(rounds())
+O3 = pipeline(rounds(max_bytes=1 << 20, unroll=256), Saturate(optional=True))
 
 PIPELINES: Mapping[str, tuple[Pass, ...]] = {"O0": O0, "O1": O1, "O2": O2, "O3": O3}
 PASSES: Mapping[str, type[Pass]] = {
@@ -78,17 +82,23 @@ PASSES: Mapping[str, type[Pass]] = {
         FoldConstants,
         Fuse,
         JoinSums,
+        Layout,
         Lengthen,
         Loops,
         MergeChoices,
         MergeProducts,
+        Mixed,
         OpenGroups,
         Prune,
+        Saturate,
         Simplify,
         Sizes,
         Splits,
+        StripDebug,
         Transposes,
     )
 }
+OPT_IN = frozenset({Mixed.name, StripDebug.name})
+"""Passes that change what a graph promises (precision, operators that look on): only by name."""
 RULES: RuleSet = SIMPLIFICATIONS + CONTRACTIONS + NARY + STILL_TRANSPOSES + IDIOMS + LONGER
 """All the rules of the passes, each once."""

@@ -29,6 +29,7 @@ class MergeChoices(Pass):
     """
 
     name: ClassVar[str] = "merge-choices"
+    own: ClassVar[tuple[str, ...]] = ("same",)
 
     def run(self, graph: Graph, context: Context) -> Graph:
         levels = _levels(graph)

@@ -9,7 +9,6 @@ from graphopt.graph import Graph
 from graphopt.ir import Node, attributes_key
 from graphopt.op import Op
 from graphopt.pipeline import Context, Pass
-from graphopt.rewriting.plan import Made
 
 Key = tuple[Op, frozenset[Node], object]
 
@@ -32,13 +31,14 @@ class Commuted(Pass):
     """
 
     name: ClassVar[str] = "commuted"
+    own: ClassVar[tuple[str, ...]] = ("same",)
 
     def run(self, graph: Graph, context: Context) -> Graph:
         first: dict[Key, Node] = {}
 
-        def planned(node: Node, made: Node, new: Made) -> tuple[str, Node] | None:
-            key = key_of(made)
-            found = made if key is None else first.setdefault(key, made)
-            return None if found is made else ("commuted.same", found)
+        def rewrite(node: Node) -> tuple[Node, str] | None:
+            key = key_of(node)
+            found = node if key is None else first.setdefault(key, node)
+            return None if found is node else (found, "commuted.same")
 
-        return context.follow(graph, planned)
+        return context.sweep(graph, rewrite)

@@ -64,7 +64,7 @@ def left_to_op(root: Node) -> Node | Declined | None:
         return None
     operands = list(root.inputs)
     for k, value in enumerate(operands):
-        x = narrower(value)
+        x = narrower(value) if operands.count(value) == 1 else None  # x + x is more than a sum
         while x is not None:
             made = _over(root, [*operands[:k], x, *operands[k + 1 :]])
             if made is None or not same_shape(made, root):

@@ -45,6 +45,7 @@ class FoldConstants(Pass):
     """
 
     name: ClassVar[str] = "fold"
+    own: ClassVar[tuple[str, ...]] = ("constant", "known", "filled")
     max_bytes: int = 1 << 16
     max_work: int = 1 << 31
 
@@ -243,6 +244,7 @@ class DedupConstants(Pass):
     """
 
     name: ClassVar[str] = "dedup"
+    own: ClassVar[tuple[str, ...]] = ("constant",)
 
     def run(self, graph: Graph, context: Context) -> Graph:
         groups: dict[Any, list[Node]] = {}

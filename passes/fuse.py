@@ -61,6 +61,7 @@ class Fuse(Pass):
     """
 
     name: ClassVar[str] = "fuse"
+    own: ClassVar[tuple[str, ...]] = ("chain", "epilogue")
     groups: bool = True
 
     def run(self, graph: Graph, context: Context) -> Graph:

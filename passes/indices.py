@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+from graphopt import dims
+from graphopt.dims import Size
 from graphopt.ir import Node
 from graphopt.ops.cast import cast
+from graphopt.ops.functions import exp
 from graphopt.ops.indexing import gather, gather_elements, scatter_elements
 from graphopt.ops.selection import unique
+from graphopt.passes.chains import chain_of, rebuilt
 from graphopt.passes.gather_axes import Attributes, axis_of
-from graphopt.rewriting import Attr, Declined, Equations, Guard, Rule, Soundness, Value, rules
+from graphopt.passes.tables import MOST
+from graphopt.rewriting import (
+    Attr,
+    Declined,
+    Equations,
+    Guard,
+    Rule,
+    Soundness,
+    Value,
+    guards,
+    rules,
+)
 from graphopt.rewriting.examples import example
 from graphopt.structural import out, out_op
 from graphopt.types import DType
 
+Uses = Callable[[Node], int]
+Shape = Sequence[Size | None]
 WIDENED = Guard(
     "the indices were widened",
     lambda i, c: i.dtype is DType.INT32 and c.dtype is DType.INT64,
@@ -27,6 +46,39 @@ def looked_up(root: Node, p: Node, u: Node, a: Attributes, b: Attributes) -> Nod
         return Declined("they are picked along another axis, or by no vector of numbers")
     made: Node = gather(p, u.inputs[0], axis=axis)
     return made
+
+
+def _fewer(shape: Shape, than: Shape) -> bool:
+    """Whether a value of one shape is proven to have no more elements than one of another."""
+    few, many = ([size for size in sizes if size is not None] for sizes in (shape, than))
+    known = len(few) == len(shape) and len(many) == len(than)
+    return known and dims.at_most(dims.product(few), dims.product(many))
+
+
+def picked_early(root: Node, y: Node, i: Node, uses: Uses, a: Attributes) -> Node | Declined:
+    """gather(f(x), i) as f(gather(x, i)), f computing element by element what nobody else takes."""
+    found = chain_of(y, uses)
+    if found is None or root.shape is None or y.shape is None:
+        return Declined("its operand is no chain of nodes of one variable, of known rank")
+    chain, x = found
+    held = x.constant is not None and x.constant.size > MOST
+    if not held and (not _fewer(root.shape, y.shape) or x.dtype.bits > y.dtype.bits):
+        return Declined("no fewer elements are picked, or wider ones")
+    made: Node = gather(x, i, **a)
+    return rebuilt(chain, made)
+
+
+@rules(Soundness.EXACT)
+def early(y: Value, i: Value, a: Attr) -> Equations:
+    """gather(f(x), i) = f(gather(x, i)): what is left out is not computed."""
+    yield Rule(
+        "gather",
+        gather(y, i, attrs=a),
+        picked_early,
+        worth=guards.used_once("y"),
+        fires=lambda: gather(exp(example("float32[9, 3]")), example("int64[2]", "i")),
+        misses=lambda: gather(exp(example("float32[1, 3]")), example("int64[2]", "i")),
+    )
 
 
 @rules(Soundness.EXACT)
@@ -86,4 +138,4 @@ def duplicates(p: Value, u: Value, a: Attr, b: Attr) -> Equations:
     )
 
 
-INDICES = indices + duplicates
+INDICES = indices + duplicates + early

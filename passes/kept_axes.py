@@ -76,6 +76,12 @@ def dropped(root: Node, inner: Node) -> Node | Declined | None:
     return made if same_shape(made, root) else Declined("it changes other axes")
 
 
+def reshaped(root: Node, inner: Node) -> Node | Declined:
+    """A reshape that takes the axes away which a reduction kept, or brings them back."""
+    made = inner.op(*inner.inputs, **{**inner.attrs, "keepdims": int(not keeps(inner))})
+    return made if same_shape(made, root) else Declined("it changes other axes")
+
+
 def kept(root: Node, inner: Node) -> Node | Declined | None:
     """An Unsqueeze that brings the axes back which a reduction took away: it keeps them."""
     if keeps(inner):
@@ -159,7 +165,7 @@ def reduce_axes(inner: Value, x: Value, a: Maybe, i: Value, q: Attr, r: Attr) ->
         yield Rule(
             f"reshape_{label}",
             reshape(inner.of(left), i, attrs=r),
-            dropped,
+            reshaped,
             worth=guards.used_once("inner"),
             fires=partial(shaped, op, 2, 4),
             misses=partial(shaped, op, 4, 2),

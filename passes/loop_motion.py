@@ -49,6 +49,7 @@ class Loops(Pass):
     """
 
     name: ClassVar[str] = "loops"
+    own: ClassVar[tuple[str, ...]] = ("unrolled", "hoisted", "unused")
     unroll: int = 32
 
     def run(self, graph: Graph, context: Context) -> Graph:

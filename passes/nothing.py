@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from graphopt.ir import Node
 from graphopt.op import Op
-from graphopt.ops.arithmetic import add, div, mul
+from graphopt.ops.arithmetic import add, div, max_, min_, mul
+from graphopt.ops.functions import sin
 from graphopt.ops.linalg import matmul
 from graphopt.ops.logic import where
 from graphopt.ops.reduction import reduce_max, reduce_mean, reduce_min, reduce_prod, reduce_sum
 from graphopt.ops.shape import squeeze
 from graphopt.passes.algebra import all_are
-from graphopt.passes.elements import alike, filled_like, filling, shown
+from graphopt.passes.elements import alike, anything, filled_like, filling, keeps_shape, shown
 from graphopt.passes.expands import target
+from graphopt.ranges import facts_of
 from graphopt.rewriting import (
     Attr,
     Const,
@@ -76,6 +80,43 @@ def still(x: Value, axes: Maybe, p: Const, y: Value, k: Attr) -> Equations:
             unobserved=guards.never_negative_zero("x") if added else None,
             fires=shown(_over, op, ints()),
             misses=shown(_over, op, ints(0), "int32[...]"),
+        )
+
+
+def _settled(x: Node, c: Node, *, greatest: bool) -> bool:
+    """Whether the greater of x and c, or the lesser, is always x, to the sign of a zero."""
+    of_x, of_c = facts_of(x), facts_of(c)
+    if greatest:
+        apart, meet = of_x.low > of_c.high, of_x.low == of_c.high
+    else:
+        apart, meet = of_x.high < of_c.low, of_x.high == of_c.low
+    same = meet and (x.dtype.is_integer or of_c.high != 0)
+    return not of_c.may_be_nan and (apart or same)
+
+
+@rules(Soundness.EXACT)
+def bounded(x: Value, c: Const) -> Equations:
+    """max(x, c) = x where x is at least c, and min(x, c) = x where it is at most c."""
+    for op, greatest in ((max_, True), (min_, False)):
+        word, beyond = ("least", -2) if greatest else ("most", 2)
+        settled = partial(_settled, greatest=greatest)
+        yield Rule(
+            op.name.lower(),
+            op(x, c),
+            x,
+            when=(
+                keeps_shape(),
+                Guard(f"x is at {word} the constant", settled, ("x", "c")),
+            ),
+            fires=shown(lambda op, beyond: op(sin(example(REALS)), filled(beyond)), op, beyond),
+            misses=(
+                shown(
+                    lambda op, beyond: op(sin(anything("float32")), filled(beyond, 4, 1, 1)),
+                    op,
+                    beyond,
+                ),
+                shown(lambda op, beyond: op(example(REALS), filled(beyond)), op, beyond),
+            ),
         )
 
 
@@ -171,5 +212,5 @@ def float_constants_last(x: Float, y: Value, c: Const, p: Value) -> Equations:
     )
 
 
-NOTHING = still + integer_absorbing + float_absorbing
+NOTHING = still + bounded + integer_absorbing + float_absorbing
 CONSTANTS_LAST = integer_constants_last + float_constants_last

@@ -38,6 +38,7 @@ class MergeProducts(Pass):
     """
 
     name: ClassVar[str] = "merge-products"
+    own: ClassVar[tuple[str, ...]] = ("matmul", "gemm", "conv", "add")
     least: int = 3
     max_bytes: int = 1 << 28
     convolutions: bool = False

@@ -27,6 +27,7 @@ class Prune(Pass):
     """
 
     name: ClassVar[str] = "prune"
+    own: ClassVar[tuple[str, ...]] = ("unused",)
 
     def run(self, graph: Graph, context: Context) -> Graph:
         graph = _without_dead_records(graph)

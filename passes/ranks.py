@@ -55,6 +55,7 @@ class DemandedRanks(Pass):
     """
 
     name: ClassVar[str] = "ranks"
+    own: ClassVar[tuple[str, ...]] = ("demanded",)
 
     def run(self, graph: Graph, context: Context) -> Graph:
         if not any(node.op.has_bodies for node in walk(graph.roots)):
@@ -194,28 +195,32 @@ def _added(node: Node) -> int | None:
 def possible_ranks(roots: Sequence[Node], given: Mapping[int, Ranks | None]) -> Possible:
     """The ranks that the values of a scope may have; `given` are those of a body's parameters."""
     found: Possible = {}
+    joined: dict[Node, list[Ranks | None]] = {}
     for node in walk(roots):
         kind = node.derived_type
+        source = node.inputs[0] if node.op is out_op else node
         if isinstance(kind, TensorType) and kind.rank is not None:
             found[node] = frozenset((kind.rank,))
         elif node.op.name == "Bound":
             found[node] = given.get(node.attrs["index"])
-        elif node.op is if_ and isinstance(kind, TensorType):
-            found[node] = _either(node, 0, found)
-        elif node.op is out_op and node.inputs[0].op is if_:
-            found[node] = _either(node.inputs[0], node.attrs["index"], found)
+        elif source.op is if_ and isinstance(kind, TensorType):
+            if source not in joined:
+                joined[source] = _either(source, found)
+            found[node] = joined[source][node.attrs["index"] if node.op is out_op else 0]
         else:
             found[node] = _derived(node, found)
     return found
 
 
-def _either(node: Node, index: int, found: Possible) -> Ranks | None:
+def _either(node: Node, found: Possible) -> list[Ranks | None]:
+    """The ranks of the outputs of an If, whichever branch it takes."""
     given = dict(enumerate(map(found.get, node.inputs[1:])))
-    one, other = (
-        possible_ranks((body.outputs[index],), given)[body.outputs[index]]
-        for body in branches(node)
-    )
-    return None if one is None or other is None else one | other
+    both: list[list[Ranks | None]] = []
+    for body in branches(node):
+        ranks = possible_ranks(body.outputs, given)
+        both.append([ranks[value] for value in body.outputs])
+    pairs = zip(*both, strict=True)
+    return [None if one is None or other is None else one | other for one, other in pairs]
 
 
 def _derived(node: Node, found: Possible) -> Ranks | None:

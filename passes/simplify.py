@@ -28,7 +28,9 @@ from graphopt.passes.gathers_nd import GATHERS_ND
 from graphopt.passes.gemms import GEMMS
 from graphopt.passes.indices import INDICES
 from graphopt.passes.integers import INTEGERS
+from graphopt.passes.iotas import IOTAS
 from graphopt.passes.loops import LOOPS
+from graphopt.passes.means import MEANS
 from graphopt.passes.monotone import MONOTONE
 from graphopt.passes.moved import MOVED
 from graphopt.passes.nary import NARY
@@ -36,6 +38,7 @@ from graphopt.passes.nothing import CONSTANTS_LAST, NOTHING
 from graphopt.passes.pads import PADS
 from graphopt.passes.powers import POWERS
 from graphopt.passes.products import PRODUCTS
+from graphopt.passes.push_down import PUSH_DOWN
 from graphopt.passes.quantized import QUANTIZED
 from graphopt.passes.recurrent import RECURRENT
 from graphopt.passes.reductions import REDUCTIONS
@@ -47,6 +50,7 @@ from graphopt.passes.shapes import SHAPES
 from graphopt.passes.signs import SIGNS
 from graphopt.passes.sizes import SIZES
 from graphopt.passes.slices import SLICES
+from graphopt.passes.spread import SPREAD
 from graphopt.passes.sums import SUMS
 from graphopt.passes.tables import TABLES
 from graphopt.passes.windows import WINDOWS
@@ -59,9 +63,10 @@ MOVEMENT = (
 )  # fmt: skip
 ARITHMETIC = (
     ALGEBRA + SIGNS + EXTREMES + CLIPS + BOOLEANS + COMPARISONS + INTEGERS + POWERS + FUNCTIONS
-    + PRODUCTS + SUMS + FACTORS + MONOTONE
+    + PRODUCTS + SUMS + PUSH_DOWN + FACTORS + MONOTONE
 )  # fmt: skip
-SIMPLIFICATIONS = BRANCHES + MOVEMENT + ARITHMETIC + QUANTIZED + EINSUMS + RECURRENT + TABLES
+EXPORTED = RECURRENT + TABLES + SPREAD + IOTAS + MEANS
+SIMPLIFICATIONS = BRANCHES + MOVEMENT + ARITHMETIC + QUANTIZED + EINSUMS + EXPORTED
 CONTRACTIONS = AFFINE + AFFINE_MOVES + SCALES + GEMMS + CONVS + WINDOWS + ASSOCIATION + EXPECTATIONS
 
 

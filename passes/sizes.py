@@ -41,6 +41,7 @@ class Sizes(Pass):
     """
 
     name: ClassVar[str] = "sizes"
+    own: ClassVar[tuple[str, ...]] = ("known",)
 
     def run(self, graph: Graph, context: Context) -> Graph:
         if not any(key_of(node) for node in walk(graph.roots)):

@@ -51,6 +51,7 @@ class Splits(Pass):
     """
 
     name: ClassVar[str] = "splits"
+    own: ClassVar[tuple[str, ...]] = ("one", "slices", "unary", "reshape")
     join: bool = True
 
     def run(self, graph: Graph, context: Context) -> Graph:

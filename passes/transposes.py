@@ -34,6 +34,7 @@ class Transposes(Pass):
     """
 
     name: ClassVar[str] = "transposes"
+    own: ClassVar[tuple[str, ...]] = ("move",)
 
     def run(self, graph: Graph, context: Context) -> Graph:
         for _ in range(ROUNDS):
@@ -59,7 +60,7 @@ def moved(layouts: Layouts, chosen: dict[Node, bool], context: Context) -> Graph
     if made is graph:
         return graph
     done = [(rule, others[0], rebuilding.what_became(others[0]))]
-    return context.keep(Attempt(made, Counter({rule: max(layouts.saved, 1)}), done))
+    return context.keep(Attempt(made, Counter((rule,)), done))
 
 
 def pairs_of(graph: Graph) -> list[Perm]:

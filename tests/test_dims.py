@@ -178,6 +178,19 @@ def test_one_normal_form() -> None:
     assert dims.maximum(N, dims.maximum(M, N)) == dims.maximum(M, N)
 
 
+def test_minima_have_one_form() -> None:
+    """So the sizes of slices of slices, however they came to be, are seen to be equal."""
+    inner = dims.maximum(0, N - 2)
+    assert dims.minimum(3, N - 2) == dims.minimum(5, N) - 2
+    assert dims.minimum(3, inner) == dims.maximum(0, dims.minimum(5, N) - 2)
+    assert dims.maximum(0, dims.minimum(3, inner) - 1) == dims.maximum(0, dims.minimum(5, N) - 3)
+    for n in range(9):
+        assert evaluate(dims.minimum(3, N - 2), {"N": n}) == min(3, n - 2)
+        both = dims.minimum(N + 2, M - 1)
+        assert evaluate(both, {"N": n, "M": 2 * n}) == min(n + 2, 2 * n - 1)
+        assert evaluate(dims.minimum(3, inner), {"N": n}) == min(3, max(0, n - 2))
+
+
 def test_a_factor_cancels_only_if_it_is_not_zero() -> None:
     assert dims.floordiv(N * M, N) != M
     some = dims.maximum(N, 1)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from graphopt import optimize
 from graphopt.draw import to_html, to_svg
 from graphopt.graph import Graph
 from graphopt.ir import Node, rebuild, table_size
@@ -18,6 +19,7 @@ from graphopt.structural import barrier, graph_input
 from graphopt.text import parse_graph, print_graph
 from graphopt.verify import verify
 from tests.strategies import F32
+from tools import bench_scale
 
 LENGTH = 100_000
 
@@ -126,6 +128,32 @@ def test_twice_the_length_is_twice_the_work(name: str) -> None:
 
     counted(10)  # imports and caches
     assert counted(4000) < 2.5 * counted(2000)
+
+
+@pytest.mark.parametrize("level", ["O1", "O2", "O3"])
+@pytest.mark.parametrize("name", ["muls", "adds", "transposes", "matmuls", "fan"])
+def test_twice_the_length_is_twice_the_work_to_optimize(name: str, level: str) -> None:
+    def counted(length: int) -> int:
+        graph = bench_scale.GRAPHS[name](length)
+        return steps(lambda: optimize(graph, level, strict=True))
+
+    counted(20)
+    assert counted(600) < 2.4 * counted(300)
+
+
+def test_ten_times_a_graph_of_everything_is_ten_times_the_work() -> None:
+    def counted(length: int) -> int:
+        graph = bench_scale.mixed(length)
+        return steps(lambda: optimize(graph, "O2", strict=True))
+
+    counted(100)
+    assert counted(1500) < 12.5 * counted(150)
+
+
+@pytest.mark.parametrize("name", ["adds", "transposes", "matmuls"])
+def test_nothing_recurses_over_the_depth_of_a_graph(name: str) -> None:
+    graph = bench_scale.GRAPHS[name](2 * sys.getrecursionlimit())
+    assert len(optimize(graph, "O3", strict=True)) < len(graph)
 
 
 def wide(width: int) -> Graph:

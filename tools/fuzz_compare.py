@@ -15,14 +15,18 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from graphopt.backends import reference
-from graphopt.errors import GraphoptError
+from graphopt.errors import GraphoptError, UnsupportedError
 from graphopt.ir import Node, walk
 from graphopt.types import dtype_of
 from tools.fuzz_values import Values
 
 Array = Any
+LONGEST = 40
+"""The most iterations of a loop that are waited for."""
 RUNS = (6, 42)
 """Noisy runs that are made at first, and on top where those do not explain a difference."""
+SUMS = ("Add", "Sub", "Sum")
+"""The ops whose operands are terms of the sum that a product makes of their result."""
 FACTOR, ULPS = 4.0, 8.0
 """A difference may be FACTOR times that of a noisy run, and ULPS units in the last place."""
 
@@ -37,12 +41,32 @@ def is_list(value: Any) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, list | tuple)
 
 
+def is_finite(value: Any) -> bool:
+    """Whether no element of a value, or of several, is infinite or NaN."""
+    if is_list(value):
+        return all(map(is_finite, value))
+    if not is_array(value) or dtype_of(value.dtype).kind not in "fc":
+        return True
+    return bool(np.isfinite(value).all())
+
+
+def computed(node: Node, operands: Sequence[Any]) -> Any:
+    """The value of a node. Raises GraphoptError, of a loop also if it is run for long."""
+    count = operands[0] if operands else None
+    if node.op.name != "Loop" or (count is not None and count <= LONGEST):
+        return reference.evaluate(node, operands)
+    few, more = (reference.evaluate(node, [np.array(LONGEST + k), *operands[1:]]) for k in range(2))
+    if bits_differ(few, more):
+        raise UnsupportedError("the loop runs for long", at=node.label)
+    return few
+
+
 def evaluate(values: Values, roots: Sequence[Node]) -> list[Array]:
     """The roots' values; all that they need is added to `values`. Raises GraphoptError."""
     with np.errstate(all="ignore"):
         for node in walk([root for root in roots if root not in values]):
             if node not in values:
-                values[node] = reference.evaluate(node, [values[item] for item in node.inputs])
+                values[node] = computed(node, [values[item] for item in node.inputs])
     return [values[root] for root in roots]
 
 
@@ -158,15 +182,15 @@ def same_class(a: Array, b: Array) -> Array:
     return np.asarray(both | (np.isnan(a) & np.isnan(b)) | (a == b))
 
 
-def epsilon(dtype: Any) -> tuple[float, float]:
-    """The distance from 1 to the next number, and the smallest positive number."""
+def epsilon(dtype: Any) -> tuple[float, float, float]:
+    """The distance from 1 to the next number, the smallest positive one, and the normal one."""
     import ml_dtypes
 
     if dtype.kind == "c":
         dtype = np.dtype(np.float32 if dtype.itemsize == 8 else np.float64)
     finfo: Any = ml_dtypes.finfo
     info = finfo(dtype)
-    return float(info.eps), float(info.smallest_subnormal)
+    return float(info.eps), float(info.smallest_subnormal), float(info.smallest_normal)
 
 
 def either(where: Array, a: Array, b: Array) -> Array:
@@ -178,7 +202,7 @@ def either(where: Array, a: Array, b: Array) -> Array:
 
 def spacing(array: Array) -> Array:
     """The units in the last place of finite numbers, in double precision."""
-    eps, least = epsilon(array.dtype)
+    eps, least, _ = epsilon(array.dtype)
     wide = np.abs(array.astype(np.complex128 if array.dtype.kind == "c" else np.float64))
     return np.where(np.isfinite(wide), wide * eps, 0) + least
 
@@ -189,24 +213,37 @@ def noisy(
     """The roots' values with noise in everything that is computed."""
     rng = np.random.default_rng(seed)
     values: Values = {}
+    nodes = list(walk(roots))
+    sums = (item for node in nodes if adds_up(node) for item in node.inputs)
+    terms = {item for item in sums if item.op.name in SUMS}
     with np.errstate(all="ignore"):
-        for node in walk(roots):
+        for node in nodes:
             facts = node.op.facts
             if not node.inputs or node in given:
                 values[node] = given[node] if node in given else reference.evaluate(node, [])
                 continue
             operands = [values[item] for item in node.inputs]
             exact = facts.moves or node.op.name in ("Out", "Barrier", "Refine", "Shape")
-            if not exact and not facts.elementwise:
+            if not exact and (not facts.elementwise or node in terms):
                 operands = [shaken(operand, rng) for operand in operands]
-            made = reference.evaluate(node, operands)
-            units = facts.ulps if coarse else 0.0
+            made = computed(node, operands)
+            units = facts.ulps if coarse else None
             values[node] = made if exact else shaken(made, rng, units)
     return [values[root] for root in roots]
 
 
-def shaken(value: Any, rng: np.random.Generator, units: float = 0.0) -> Any:
-    """Floats off by up to two ulps, or `units` times epsilon; anything else as it is."""
+def adds_up(node: Node) -> bool:
+    """Whether a value has an error of its own: what is added to it is one more term of a sum."""
+    facts = node.op.facts
+    return bool(node.inputs) and not facts.elementwise and not facts.moves
+
+
+def shaken(value: Any, rng: np.random.Generator, units: float | None = None) -> Any:
+    """Floats off by up to two ulps; anything else as it is.
+
+    With `units` they are off by so many times epsilon, too, and as far as a backend may be that
+    takes subnormal numbers for zero.
+    """
     if is_list(value):
         return tuple(shaken(item, rng, units) for item in value)
     if not is_array(value) or dtype_of(value.dtype).kind not in "fc":
@@ -216,9 +253,12 @@ def shaken(value: Any, rng: np.random.Generator, units: float = 0.0) -> Any:
     return _moved(value, rng, units)
 
 
-def _moved(array: Array, rng: Any, units: float) -> Array:
-    """The elements of an array of floats, off by up to two ulps and `units` times epsilon."""
+def _moved(array: Array, rng: Any, units: float | None) -> Array:
+    """The elements of an array of floats, off as `shaken` says."""
     ulps, more = rng.uniform(-2, 2, array.shape), rng.uniform(-1, 1, array.shape)
-    off = spacing(array) * ulps + units * epsilon(array.dtype)[0] * more
+    eps, _, normal = epsilon(array.dtype)
+    off = spacing(array) * ulps
+    if units is not None:
+        off += (units * eps + normal) * more
     wide = np.complex128 if array.dtype.kind == "c" else np.float64
     return (array.astype(wide) + off).astype(array.dtype)

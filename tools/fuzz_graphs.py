@@ -8,7 +8,7 @@ like an example of an op, or like a rule's own example, over values that the gra
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -16,17 +16,18 @@ from typing import Any
 import numpy as np
 
 from graphopt import passes
-from graphopt.backends import reference
 from graphopt.body import param_type
 from graphopt.dims import Size, symbol
 from graphopt.errors import GraphoptError
 from graphopt.graph import Graph
 from graphopt.ir import Node, rebuild, walk
 from graphopt.ops import table
+from graphopt.rewriting import Rule
 from graphopt.structural import graph_input, results
 from graphopt.types import DType, TensorType, TupleType
 from tools import fuzz_steps
-from tools.fuzz_values import DRAWN, SYMBOLS, Sizes, Values, draw_input, draw_sizes
+from tools.fuzz_compare import computed
+from tools.fuzz_values import DRAWN, SYMBOLS, Sizes, Values, draw_input, draw_sizes, kind_of
 
 MOST = 2048
 """The most elements of a value."""
@@ -105,42 +106,61 @@ class Grower:
             for item in walk((node,)):
                 if item not in self.known and item not in fresh:
                     operands = [fresh[i] if i in fresh else self.known[i] for i in item.inputs]
-                    fresh[item] = reference.evaluate(item, operands)
+                    fresh[item] = computed(item, operands)
         return fresh
 
     def splice(self, root: Node) -> Node | None:
         """A node like `root` over values of this graph, in place of its inputs."""
         into: dict[Node, Node] = {}
+        names: dict[Size, Size] = {}
         for item in walk((root,)):
-            if item.op.name == "Input" and (made := self.like(item)) is not None:
-                into[item] = made
-            elif item.op.name == "Input":
+            if item.op.name != "Input":
+                continue
+            made = self.like(item, into.values(), names)
+            if made is None:
                 return None
+            into[item] = made
+            for name, size in _named(item.derived_type, made.derived_type):
+                names.setdefault(name, size)
         return rebuild((root,), into.get)[0]
 
-    def like(self, item: Node) -> Node | None:
-        """A value that may stand where the input `item` of an example does; maybe a new input."""
+    def like(self, item: Node, taken: Collection[Node], names: Mapping[Size, Size]) -> Node | None:
+        """A value that may stand where the input `item` of an example does; maybe a new input.
+
+        It is seldom one that is `taken` for another input: x and y that differ tell more. `names`
+        are the sizes that the example's names already stand for.
+        """
         kind = item.derived_type
         if not isinstance(kind, TensorType):
             return None
-        if self.rng.random() < 0.8:
-            shape = kind.shape
+        rng, shape = self.rng, kind.shape
 
-            def fits(node: Node) -> bool:
-                if node.dtype is not kind.dtype or node.rank is None:
-                    return False
-                if shape is None or node.rank != len(shape):
-                    return shape is None
-                return self.rng.random() < 0.3 or _agree(shape, node.derived_type)
+        def fits(node: Node) -> bool:
+            if node.dtype is not kind.dtype or node.rank is None:
+                return False
+            if node in taken and rng.random() < 0.9:
+                return False
+            if shape is None or node.rank != len(shape):
+                return shape is None
+            return rng.random() < 0.2 or _agree(shape, kind_of(node).shape or (), names)
 
-            if (made := self.pick(fits)) is not None:
-                return made
-        if len(self.inputs) >= 6:
+        made = self.pick(fits) if rng.random() < 0.8 else None
+        return self.fresh(kind, names) if made is None else made
+
+    def fresh(self, kind: TensorType, names: Mapping[Size, Size]) -> Node | None:
+        """A new input of a type, with sizes for its names; None if there are inputs enough."""
+        if len(self.inputs) >= 8:
             return None
-        shape = kind.shape if kind.shape is not None else (self.rng.choice((1, 2, 3)),) * 2
-        names: dict[Any, Size] = {}
-        sizes = [s if isinstance(s, int) else names.setdefault(s, self.size()) for s in shape]
-        return self.input(kind.dtype, sizes)
+        known = dict(names)
+        made: list[Size] = []
+        for size in (None, None) if kind.shape is None else kind.shape:
+            if size is None:
+                made.append(self.size())
+            elif isinstance(size, int):
+                made.append(size)
+            else:
+                made.append(known.setdefault(size, self.size()))
+        return self.input(kind.dtype, made)
 
     def size(self) -> Size:
         """A size of an input."""
@@ -150,8 +170,18 @@ class Grower:
         return rng.choice((1, 1, 2, 2, 3, 3, 3, 4, 4, 6, 0) if rng.random() < 0.9 else (0, 5))
 
 
-def _agree(shape: Sequence[Any], kind: Any) -> bool:
-    return all(not isinstance(s, int) or s == t for s, t in zip(shape, kind.shape, strict=False))
+def _agree(
+    shape: Sequence[Size | None], other: Sequence[Size | None], names: Mapping[Size, Size]
+) -> bool:
+    """Whether sizes are those that a shape wants, as far as it and its names say."""
+    wanted = [None if s is None else names.get(s, s if isinstance(s, int) else None) for s in shape]
+    return all(s is None or s == t for s, t in zip(wanted, other, strict=True))
+
+
+def _named(kind: Any, made: Any) -> list[tuple[Size, Size]]:
+    """What the names in an example's type stand for in the type of what takes its place."""
+    pairs = zip(kind.shape or (), made.shape or (), strict=False)
+    return [(s, t) for s, t in pairs if s is not None and t is not None and not isinstance(s, int)]
 
 
 def _takes(node: Node) -> bool:
@@ -177,15 +207,15 @@ def templates() -> tuple[tuple[Node, ...], ...]:
 
 
 @cache
-def rule_templates() -> tuple[Node, ...]:
-    """The examples of rules: those to which they apply, and those that only look so."""
-    return tuple(made for rule in passes.RULES for made in _examples(rule))
+def rule_templates() -> tuple[tuple[Node, ...], ...]:
+    """The examples of rules, one tuple a rule: first that to which it applies, as often as all
+    that only look so."""
+    return tuple(_examples(rule) for rule in passes.RULES)
 
 
-def _examples(rule: Any) -> list[Node]:
-    near: Any = rule.misses
-    makers: list[Any] = [rule.fires, *(near if type(near) is tuple else [near])]
-    return [make() for make in makers if make is not None]
+def _examples(rule: Rule) -> tuple[Node, ...]:
+    near = [make() for make in rule.near_misses]
+    return (*[rule.fires()] * max(len(near), 1), *near) if rule.fires else tuple(near)
 
 
 def like_an_op(grower: Grower) -> Node | None:
@@ -195,8 +225,8 @@ def like_an_op(grower: Grower) -> Node | None:
 
 def like_a_rule(grower: Grower) -> Node | None:
     """Nodes like an example of some rule."""
-    known = grower.examples or rule_templates()
-    return grower.splice(grower.rng.choice(known)) if known else None
+    known = grower.examples or grower.rng.choice(rule_templates())
+    return grower.splice(grower.rng.choice(known))
 
 
 def start(grower: Grower) -> None:
@@ -233,11 +263,11 @@ def grow(grower: Grower, focus: Any) -> bool:
     """One more step; whether it gave something new."""
     chance = grower.rng.random()
     try:
-        if chance < 0.2:
+        if chance < 0.3:
             made = like_a_rule(grower)
-        elif chance < 0.4:
+        elif chance < 0.45:
             made = like_an_op(grower)
-        elif chance < 0.6 and focus is not None:
+        elif chance < 0.65 and focus is not None:
             made = focus(grower)
         else:
             made = grower.rng.choice(fuzz_steps.STEPS)(grower)

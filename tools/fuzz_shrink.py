@@ -21,7 +21,7 @@ def narrowed(plan: Plan, finding: Finding) -> Plan:
     known = {k: v for k, v in plan.pipelines.items() if k == finding.pipeline} or plan.pipelines
     maths = (finding.math,) if finding.math else plan.maths
     jax, onnx = finding.kind == "jax", finding.kind == "onnx"
-    return replace(plan, pipelines=known, maths=maths, jax=jax, onnx=onnx)
+    return replace(plan, pipelines=known, maths=maths, jax=jax, onnx=onnx, turn=None)
 
 
 def reproduced(case: Case, plan: Plan, finding: Finding) -> Finding | None:

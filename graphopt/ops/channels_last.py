@@ -40,7 +40,7 @@ def convolve_last(
     """The convolution of x (N, H, W, C) with filters w (M, C / group, h, w), both of one dtype."""
     x, (rows, width) = padded(xp, x, win, 0, first=1)
     if w.shape[1] == 1 and group > 1:
-        return depthwise(xp, taps(x, win, (rows, width), first=1), w)
+        return depthwise(xp, taps(x, win, (rows, width), first=1), w, along=width)
     n, channels = x.shape[0], x.shape[3]
     m, inner, high, wide_ = w.shape
     count = high * wide_
@@ -65,18 +65,24 @@ def _product(xp: Xp, block: Array, filters: Array) -> Array:
     return xp.transpose(xp.matmul(block, filters), (1, 0, 2)).reshape(number, -1)
 
 
-def depthwise(xp: Xp, parts: list[Array], w: Array) -> Array:
-    """A convolution in which every group of filters sees one channel, as a sum over the taps."""
+def depthwise(xp: Xp, parts: list[Array], w: Array, along: int = 1) -> Array:
+    """A convolution in which every group of filters sees one channel, as a sum over the taps.
+
+    The factors are repeated `along` a row: what is not broadcast NumPy multiplies in longer runs.
+    """
     n, rows, width, channels = parts[0].shape
     each = w.shape[0] // channels
     filters = w.transpose(2, 3, 0, 1).reshape(len(parts), channels, each)
-    if each == 1:
-        row = xp.ones((width, 1), w.dtype)  # a whole row of factors makes one long product of many
-        return reduce(
-            xp.add, (part * (row * f[:, 0]) for part, f in zip(parts, filters, strict=True))
-        )
-    terms = (part[..., None] * f for part, f in zip(parts, filters, strict=True))
-    return reduce(xp.add, terms).reshape(n, rows, width, w.shape[0])
+    if each > 1:
+        terms = (part[..., None] * f for part, f in zip(parts, filters, strict=True))
+        return reduce(xp.add, terms).reshape(n, rows, width, w.shape[0])
+    factors = (repeated(xp, f[:, 0], along) for f in filters)
+    return reduce(xp.add, (part * f for part, f in zip(parts, factors, strict=True)))
+
+
+def repeated(xp: Xp, vector: Array, along: int) -> Array:
+    """A vector, so many times if that is not once: (along, C)."""
+    return vector if along == 1 else xp.ones((along, 1), vector.dtype) * vector
 
 
 def add_bias_last(xp: Xp, y: Array, bias: Array | None) -> Array:
@@ -84,7 +90,7 @@ def add_bias_last(xp: Xp, y: Array, bias: Array | None) -> Array:
     if bias is None:
         return y
     check_size("the number of filters", y.shape[3], *bias.shape)
-    return y + xp.ones((y.shape[2], 1), bias.dtype) * bias
+    return y + repeated(xp, bias, y.shape[2])
 
 
 @op("ConvLast", domain="graphopt", facts=Facts(signed_zero="passed"))
@@ -162,7 +168,7 @@ def first_of(x: Node) -> Node:
     return made
 
 
-def _as(made: Op) -> Callable[..., Type]:
+def _type_as(made: Op) -> Callable[..., Type]:
     """The type rule of an op channels last: that of the op channels first, axes permuted."""
 
     def rule(x: Node, *more: Node | None, **attrs: Any) -> Type:
@@ -175,21 +181,23 @@ def _as(made: Op) -> Callable[..., Type]:
     return rule
 
 
-conv_last.infer(_as(conv))
-max_pool_last.infer(_as(max_pool))
-average_pool_last.infer(_as(average_pool))
+conv_last.infer(_type_as(conv))
+max_pool_last.infer(_type_as(max_pool))
+average_pool_last.infer(_type_as(average_pool))
 
 
-@max_pool_last.bounds
-def _(node: Node, x: ValueFacts) -> Any:
-    assert max_pool.bounds_rule is not None
-    return max_pool.bounds_rule(max_pool(first_of(node.inputs[0]), **node.attrs), x)
+def _bounds_as(made: Op) -> Callable[[Node, ValueFacts], Any]:
+    """What is proven of an op channels last: the same as channels first."""
+
+    def rule(node: Node, x: ValueFacts) -> Any:
+        told: Any = made.bounds_rule
+        return told(made(first_of(node.inputs[0]), **node.attrs), x)
+
+    return rule
 
 
-@average_pool_last.bounds
-def _(node: Node, x: ValueFacts) -> Any:
-    assert average_pool.bounds_rule is not None
-    return average_pool.bounds_rule(average_pool(first_of(node.inputs[0]), **node.attrs), x)
+max_pool_last.bounds(_bounds_as(max_pool))
+average_pool_last.bounds(_bounds_as(average_pool))
 
 
 @conv_last.examples

@@ -136,7 +136,7 @@ def reached(win: Window, sizes: Ints) -> tuple[Ints, list[tuple[int, int]]]:
 
 
 def padded(xp: Xp, x: Array, win: Window, fill: object, first: int = 2) -> tuple[Array, Ints]:
-    """x with every window inside of it, and the numbers of windows; they slide from axis `first`."""
+    """x with every window inside, and the numbers of windows; axes before `first` have none."""
     last = first + len(win.kernel)
     counts, inner = reached(win, x.shape[first:last])
     widths = [(0, 0)] * first + inner + [(0, 0)] * (x.ndim - last)

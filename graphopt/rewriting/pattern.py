@@ -248,6 +248,25 @@ def build(pattern: Any, bound: Bindings) -> Node:
     raise RewriteError(f"{pattern!r} cannot stand on a right side; use a function for constants")
 
 
+def strictness(pattern: Apply) -> int:
+    """How much a pattern asks for: an op each, and twice as much for each value that comes again.
+
+    >>> from graphopt.ops.arithmetic import add, mul
+    >>> x, y = Var("x"), Var("y")
+    >>> strictness(mul(x, y)), strictness(mul(x, add(x, y))), strictness(mul(x, x))
+    (1, 4, 3)
+    """
+    parts: list[Any] = [pattern]
+    for part in parts:
+        if isinstance(part, Named):
+            parts.append(part.pattern)
+        elif isinstance(part, Apply):
+            parts += part.operands
+    names = [part.name for part in parts if isinstance(part, Var | Named)]
+    ops = sum(isinstance(part, Apply) for part in parts)
+    return ops + 2 * (len(names) - len(set(names)))
+
+
 def variables(pattern: Any) -> set[str]:
     """The names of the variables in a pattern."""
     if isinstance(pattern, Var):

@@ -48,10 +48,10 @@ def followed(
             tick()
         new, rule = node.with_inputs(tuple([memo[item] for item in node.inputs])), ""
         planned = planner(node, new, memo.__getitem__)
-        if planned is not None and planned[1] is not new and refines(planned[1], new):
-            if allows(planned[0], new, len(made.done)):
-                made.done.append((planned[0], new, planned[1]))
-                rule, new = planned
+        differs = planned is not None and planned[1] is not new and refines(planned[1], new)
+        if planned is not None and differs and allows(planned[0], new, len(made.done)):
+            made.done.append((planned[0], new, planned[1]))
+            rule, new = planned
         if new is not node and new not in known:
             derived.setdefault(new, Derivation(rule, (node,)))
         memo[node] = new

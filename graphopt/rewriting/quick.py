@@ -46,10 +46,7 @@ def quick_test(pattern: Apply) -> Test:
 
 
 def _all_fit(placed: list[tuple[int, Test]], inputs: tuple[Node, ...]) -> bool:
-    for k, test in placed:
-        if not test(inputs[k]):
-            return False
-    return True
+    return all(test(inputs[k]) for k, test in placed)
 
 
 def _test_of(pattern: Any) -> Test | None:

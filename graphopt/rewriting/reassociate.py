@@ -10,7 +10,7 @@ what the old one kept:
   overflows or underflows on the right does so on the left, too.
 
 One rounding takes the place of two, so that the class of such a rule is ROUNDING; `exact_product`
-and `exact_sum` say where it is even EXACT.
+says where it is even EXACT. `roughly` combines what may differ visibly, for rules of class FAST.
 """
 
 from __future__ import annotations
@@ -63,6 +63,26 @@ def combined_product(a: Node, b: Node) -> Node | Declined:
     small = (np.abs(first) <= 1) & (np.abs(second) <= 1) & (first != 0) & (second != 0)
     if not np.all(large | small):
         return Declined("one constant enlarges, the other makes smaller")
+    return _constant(dtype, made)
+
+
+def roughly(operation: Any, a: Node, b: Node) -> Node | Declined:
+    """The constant `operation` (a ufunc) makes of two of floats, rounded, for rules of class FAST.
+
+    It is finite, and normal but for sums that are 0: anything else is no constant of the program.
+    """
+    found = _operands(a, b)
+    if isinstance(found, Declined):
+        return found
+    dtype, first, second = found
+    if not dtype.is_float:
+        return Declined("constants of integers are combined exactly")
+    with np.errstate(all="ignore"):
+        wide = operation(first.astype(np.float64), second.astype(np.float64))
+        made = np.asarray(wide.astype(dtype.numpy))
+    product = operation not in (np.add, np.subtract)
+    if not finite_and_normal(made) or (product and not np.all(made)):
+        return Declined("the combined constant is not finite and normal")
     return _constant(dtype, made)
 
 

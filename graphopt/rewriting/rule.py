@@ -11,7 +11,7 @@ Many, Attr and so on); each yield is one equation. The form is egglog's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
@@ -29,6 +29,7 @@ from graphopt.rewriting.pattern import (
     Var,
     build,
     match_apply,
+    strictness,
     variables,
 )
 from graphopt.rewriting.quick import quick_test
@@ -302,7 +303,7 @@ Equations = Iterator[Rule]
 
 @dataclass(frozen=True)
 class RuleSet:
-    """Some rules of one family, in the order in which they are tried; sets add with `+`."""
+    """Some rules, of one family or several; sets add with `+`. See `by_root` for their order."""
 
     rules: tuple[Rule, ...]
 
@@ -314,6 +315,18 @@ class RuleSet:
 
     def __len__(self) -> int:
         return len(self.rules)
+
+    @cached_property
+    def by_root(self) -> Mapping[Op, Sequence[Rule]]:
+        """The rules by the op at the root of their left side, in the order in which they are tried.
+
+        Those whose left side asks for more come first, so that none takes a part of what another
+        one takes as a whole; those that ask for as much stay in their order.
+        """
+        found: dict[Op, list[Rule]] = {}
+        for rule in sorted(self.rules, key=lambda rule: -strictness(rule.left)):
+            found.setdefault(rule.root, []).append(rule)
+        return found
 
 
 def rules(

@@ -16,6 +16,7 @@ from graphopt.body import Body
 from graphopt.errors import GraphoptError, RewriteError
 from graphopt.graph import Graph
 from graphopt.ir import Node
+from graphopt.op import Op
 from graphopt.records import Derivation
 from graphopt.refine import refines
 from graphopt.rewriting.rule import Math, Rule, RuleSet, UseFacts
@@ -211,23 +212,30 @@ class Dispatch:
     def __init__(
         self, rules: RuleSet, math: Math, enabled: Callable[[str], bool], every: bool = False
     ) -> None:
-        self.rules, self.math = rules, math
-        self._by_root: dict[Any, list[Rule]] = {}
+        self.rules, self.math, self.enabled, self.every = rules, math, enabled, every
+        self._known: dict[Op, tuple[Rule, ...]] = {}
         self._settled: set[Node] = set()
-        for rule in rules:
-            if enabled(rule.key) and (every or math.admits(rule.soundness)):
-                self._by_root.setdefault(rule.root, []).append(rule)
+
+    def _candidates(self, op: Op) -> tuple[Rule, ...]:
+        """The rules that may run, of those with an op at their root; told once an op is met."""
+        found = self._known[op] = tuple(
+            rule
+            for rule in self.rules.by_root.get(op, ())
+            if (self.every or self.math.admits(rule.soundness)) and self.enabled(rule.key)
+        )
+        return found
 
     def rewriter(self, uses: UseFacts, missed: Missed | None = None) -> Rewriter:
         """The rewriter for one sweep. `missed` is told of rules whose left side matches, and which
         a guard or the class refuses."""
-        by_root, math = self._by_root, self.math
-        settled = self._settled
+        known, math, settled = self._known, self.math, self._settled
         asked = _Asked(uses)
 
         def rewrite(node: Node) -> tuple[Node, str] | None:
-            candidates = by_root.get(node.op)
-            if candidates is None or (node in settled and missed is None):
+            candidates = known.get(node.op)
+            if candidates is None:
+                candidates = self._candidates(node.op)
+            if not candidates or (node in settled and missed is None):
                 return None
             operands = {item.op for item in node.inputs}
             asked.asked = False

@@ -17,7 +17,7 @@ from graphopt.graph import Graph, operations
 from graphopt.ir import Node, walk
 from graphopt.passes import RULES
 from graphopt.rewriting.rule import Soundness
-from tests.passes.judge import same_bits
+from tests.passes.judge import Array, same_bits
 
 MathName = Literal["strict", "default", "fast"]
 Made = Node | tuple[Node, ...]
@@ -66,6 +66,7 @@ def drawn(graph: Graph, seed: int, *, tame: bool, size: int = 3) -> dict[str, An
     feeds: dict[str, Any] = {}
     for node in graph.inputs:
         shape = [item if isinstance(item, int) else size for item in node.shape or ()]
+        array: Array
         if node.dtype.numpy == np.bool_:
             array = rng.random(shape) < 0.5
         elif node.dtype.is_float:
@@ -109,8 +110,8 @@ def check_same(before: Graph, made: Graph, row: Row) -> int:
             assert (old.dtype, old.shape) == (new.dtype, new.shape)
             if row.rounds and old.dtype.kind not in "biu":
                 scale = float(np.abs(old).max(initial=1.0))
-                wide = [np.asarray(item, np.float64) for item in (old, new)]
-                np.testing.assert_allclose(*wide, rtol=0, atol=2e-6 * scale)
+                left, right = (np.asarray(item, np.float64) for item in (old, new))
+                np.testing.assert_allclose(left, right, rtol=0, atol=2e-6 * scale)
             else:
                 assert same_bits(old, new), f"{old} became {new}"
     return compared

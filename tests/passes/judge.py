@@ -212,8 +212,8 @@ def unsteadiness(root: Node, feeds: Feeds) -> Array:
                 if node in feeds:
                     known[node] = feeds[node]
                     continue
-                value = evaluate(node, [known[item] for item in node.inputs])
-                if isinstance(value, np.ndarray) and value.dtype == np.float64:
+                value: Array = evaluate(node, [known[item] for item in node.inputs])
+                if getattr(value, "dtype", None) == np.float64:
                     value = value * (1 + rng.uniform(-1, 1, value.shape) * 2.0**-52)
                 known[node] = value
         made.append(known[root])

@@ -9,7 +9,7 @@ import pytest
 
 from graphopt.backends import reference
 from graphopt.body import Body
-from graphopt.ir import Node
+from graphopt.ir import Node, walk
 from graphopt.ops.arithmetic import add, mul, sub
 from graphopt.ops.control import if_
 from graphopt.ops.functions import exp, neg
@@ -97,3 +97,11 @@ def test_sums_in_either_order_are_one() -> None:
     assert after(mul(add(X, Y), neg(add(Y, X)))) == "Add Neg Mul"
     assert after(mul(exp(add(X, Y)), exp(add(Y, X)))) == "Add Exp Mul"
     assert after(mul(sub(X, Y), sub(Y, X))) == "Sub Sub Mul"
+
+
+def test_sums_in_either_order_are_one_in_a_branch() -> None:
+    product = mul(exp(add(X, Y)), add(Y, X))
+    before = graph_of(choice(P, (X, Y), product, X))
+    (made,) = run_pipeline(before, [Commuted()], Context(strict=True)).outputs
+    inner = [node.op.name for node in walk(made.attrs["then_branch"].outputs) if node.inputs]
+    assert inner == ["Add", "Exp", "Mul"]

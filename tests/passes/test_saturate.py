@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,7 @@ from graphopt.costs import total_cost
 from graphopt.errors import MissingExtraError
 from graphopt.graph import Graph, operations
 from graphopt.ir import Node, walk
-from graphopt.ops.arithmetic import add, div, max_, min_, mul, sub
+from graphopt.ops.arithmetic import add, max_, min_, mul, sub
 from graphopt.ops.functions import absolute, exp, log, neg
 from graphopt.ops.linalg import matmul
 from graphopt.ops.movement import transpose
@@ -26,9 +29,9 @@ from graphopt.pipeline import Context, run_pipeline
 from graphopt.remarks import Log, Replay
 from graphopt.rewriting.examples import example, filled
 from graphopt.rewriting.rule import Math
-from graphopt.text import print_graph
 
 pytest.importorskip("egglog")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def graph_of(*outputs: Node) -> Graph:
@@ -72,8 +75,8 @@ LOST: dict[str, tuple[Callable[[], Node], Math, dict[str, int]]] = {
     "the logarithm of a product with an exponential": (
         lambda: add(log(exp(A)), log(mul(exp(B), C))), Math.FAST, {"Log": 1, "Add": 2},
     ),
-    "a division that becomes a product before it meets its inverse": (
-        lambda: div(mul(A, filled(2.0)), filled(2.0)), Math.FAST, {},
+    "a factor that meets its inverse only when it is distributed": (
+        lambda: mul(add(mul(A, filled(2.0)), B), filled(0.5)), Math.FAST, {"Add": 1, "Mul": 1},
     ),
 }  # fmt: skip
 """What the greedy passes leave longer than need be."""
@@ -157,13 +160,13 @@ UNARY: tuple[Callable[[Node], Node], ...] = (
 BINARY: tuple[Callable[[Node, Node], Node], ...] = (add, add, sub, mul, mul, max_, min_, matmul)
 
 
-def drawn(seed: int, dtype: str, size: int = 14) -> Graph:
+def drawn(seed: int, dtype: str, size: int = 10) -> Graph:
     """A random graph of square matrices, with constants that rules know."""
     rng = np.random.default_rng(seed)
     known = [example(f"{dtype}[3, 3]", name) for name in "abc"]
     scalars = [filled(float(k), dtype=dtype) for k in (0, 1, 2)]
     for _ in range(size):
-        left, right = (known[k] for k in rng.integers(len(known), size=2))
+        left, right = known[rng.integers(len(known))], known[rng.integers(len(known))]
         op = BINARY[rng.integers(len(BINARY))]
         if rng.random() < 0.2:
             known.append(UNARY[rng.integers(len(UNARY))](left))
@@ -174,7 +177,7 @@ def drawn(seed: int, dtype: str, size: int = 14) -> Graph:
     return graph_of(known[-1], known[-2])
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize(("dtype", "math"), [("int32", Math.DEFAULT), ("float32", Math.STRICT)])
 def test_exact_rules_keep_every_bit(seed: int, dtype: str, math: Math) -> None:
     graph = drawn(seed, dtype)
@@ -192,7 +195,7 @@ def test_exact_rules_keep_every_bit(seed: int, dtype: str, math: Math) -> None:
             assert np.all(equal | (np.isnan(old) & np.isnan(new))), f"{graph}\n{made}"
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(20))
 def test_fast_math_is_near_on_tame_inputs(seed: int) -> None:
     graph = drawn(seed, "float64")
     made = saturated(graph, Math.FAST)
@@ -201,14 +204,61 @@ def test_fast_math_is_near_on_tame_inputs(seed: int) -> None:
     check_equivalent(graph, made, inputs=inputs, trials=1)
 
 
+SHAPES = ("N, M", "1, M", "N, 1", "M", "1", "?, M", "N, ?")
+
+
+def broadcast(seed: int) -> Graph:
+    """A random graph of integers of symbolic, unknown and single sizes."""
+    rng = np.random.default_rng(seed)
+    known = [
+        example(f"int32[{SHAPES[k]}]", n)
+        for k, n in zip(rng.integers(7, size=4), "abcd", strict=False)
+    ]
+    for _ in range(10):
+        left, right = known[rng.integers(len(known))], known[rng.integers(len(known))]
+        if rng.random() < 0.2:
+            right = filled(float(rng.integers(3)), dtype="int32")
+        known.append((add, sub, mul, max_)[rng.integers(4)](left, right))
+    return graph_of(known[-1], known[-2])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_sizes_may_be_symbolic_and_broadcast(seed: int) -> None:
+    graph = broadcast(seed)
+    made = saturated(graph)
+    rng = np.random.default_rng(seed)
+    for n, m in ((3, 2), (1, 1), (0, 2), (1, 3)):
+        feeds: dict[str, Any] = {}
+        for node in graph.inputs:
+            own = (n, m)[2 - len(node.shape or ()) :]
+            sizes = [1 if s == 1 else k for s, k in zip(node.shape or (), own, strict=True)]
+            feeds[node.attrs["name"]] = rng.integers(-(1 << 31), 1 << 31, sizes).astype("int32")
+        for old, new in zip(reference.run(graph, feeds), reference.run(made, feeds), strict=True):
+            np.testing.assert_array_equal(old, new, strict=True)
+
+
 def test_the_random_graphs_are_changed_at_all() -> None:
     graphs = [drawn(seed, "int32") for seed in range(12)]
     assert sum(saturated(graph).outputs != graph.outputs for graph in graphs) > 4
 
 
-def test_it_is_deterministic_and_done_when_done() -> None:
-    for seed in (0, 4):
-        graph = drawn(seed, "int32")
-        once = saturated(graph)
-        assert print_graph(saturated(graph)) == print_graph(once)
-        assert total_cost(saturated(once).roots) <= total_cost(once.roots)
+def test_it_is_done_when_it_is_done() -> None:
+    once = saturated(drawn(2, "int32"))
+    assert total_cost(saturated(once).roots) <= total_cost(once.roots)
+
+
+def test_it_does_not_hang_on_hashes() -> None:
+    code = (
+        "from graphopt.text import print_graph\n"
+        "from tests.passes.test_saturate import drawn, saturated\n"
+        "for seed in (2, 3): print(print_graph(saturated(drawn(seed, 'int32'))))"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True,
+        ).stdout
+        for seed in ("0", "1")
+    }  # fmt: skip
+    assert len(told) == 1 and "Add" in told.pop()

@@ -15,7 +15,7 @@ from graphopt.ir import Node
 from graphopt.op import Array, Xp, op
 from graphopt.records import Record, Tables
 from graphopt.rewriting.rule import Equations, Guard, Math, Rule, RuleSet, Soundness, Value, rules
-from graphopt.rewriting.sweep import MAX_CHAIN, Rewriter, Sweep, rewriter_of, sweep
+from graphopt.rewriting.sweep import MAX_CHAIN, Dispatch, Rewriter, Sweep, rewriter_of, sweep
 from graphopt.rewriting.uses import Uses
 from graphopt.structural import constant
 from graphopt.types import DType, Type
@@ -291,3 +291,38 @@ def test_uses_counts_roots_and_operands() -> None:
     assert uses(A) == 3
     assert uses(neg(A)) == 1
     assert uses(neg(neg(B))) == 1
+
+
+def test_what_has_settled_is_not_matched_again_unless_uses_were_asked_for() -> None:
+    asked: list[str] = []
+
+    def told(name: str, answer: bool) -> bool:
+        asked.append(name)
+        return answer
+
+    @rules()
+    def counted(x: Value, y: Value) -> Equations:
+        """Rules that note when they are tried."""
+        yield Rule("plain", neg(x), x, when=Guard("never", lambda x: told("neg", False)))
+        once = Guard("used once", lambda x, uses: told("sub", uses(x) > 9))
+        yield Rule("used", sub(x, y), x, worth=once)
+
+    graph = graph_of(sub(neg(A), B), inputs=(A, B))
+    dispatch = Dispatch(counted, Math.DEFAULT, lambda name: True)
+    for tried in (["neg", "sub"], ["sub"]):
+        asked.clear()
+        assert sweep(graph, dispatch.rewriter(Uses(graph.roots)))[0] is graph
+        assert asked == tried
+
+
+def test_the_rule_that_asks_for_more_is_tried_first() -> None:
+    @rules()
+    def both(x: Value, y: Value) -> Equations:
+        """A rule, and those that take what it is a part of."""
+        yield Rule("any", sub(x, y), add(x, y))
+        yield Rule("negated", sub(x, neg(y)), add(y, x))
+        yield Rule("itself", sub(x, x), x)
+
+    for rule_set in (both, RuleSet(both.rules[::-1])):
+        assert swept(rule_set, sub(A, neg(B)))[1].counts == {"both.negated": 1}
+        assert swept(rule_set, sub(neg(A), neg(A)))[1].counts == {"both.itself": 1}

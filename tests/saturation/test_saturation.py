@@ -6,13 +6,14 @@ from itertools import pairwise
 
 import pytest
 
-from graphopt.costs import CALL, node_cost, supposed, total_cost
+from graphopt.costs import CALL, fused_cost, node_cost, supposed, total_cost
 from graphopt.dims import symbol
 from graphopt.ir import Node, walk
 from graphopt.ops.arithmetic import add, mul
 from graphopt.ops.functions import absolute, cos, exp, neg, sin, sqrt
 from graphopt.ops.linalg import gemm, matmul
 from graphopt.ops.movement import transpose
+from graphopt.ops.reduction import reduce_max
 from graphopt.ops.shape import reshape
 from graphopt.rewriting import Attr, Equations, Math, Rule, RuleSet, Soundness, Value, guards, rules
 from graphopt.rewriting.examples import example, filled, ints
@@ -126,7 +127,7 @@ def test_a_rule_whose_type_does_not_fit_is_left_out() -> None:
     assert saturate(both_ways, kept).values == (kept,)
 
 
-def test_what_is_shared_is_paidOnce() -> None:
+def test_what_is_shared_is_paid_once() -> None:
     """x * (y + z) is cheaper than x * y + x * z, but not where x * y and x * z are wanted too."""
     z = example("float32[64, 64]", "z")
     sum_ = add(mul(X, Y), mul(X, z))
@@ -188,6 +189,33 @@ def test_costs_follow_work_and_bytes() -> None:
     assert total_cost([add(neg(X), exp(neg(X)))]) == sum(
         map(node_cost, (neg(X), exp(neg(X)), add(neg(X), exp(neg(X)))))
     )
+
+
+def test_chains_that_run_as_one_cost_less() -> None:
+    z = example("float32[64, 64]", "z")
+    product, moved = matmul(X, Y), 2 * 80 * 4 * 64 * 64
+    apart = node_cost(product) + node_cost(neg(product))
+    assert fused_cost([neg(product)], {X, Y}) == apart - CALL - moved
+    assert fused_cost([neg(product), product], {X, Y}) == apart  # somebody else reads it
+    assert fused_cost([neg(product)], {product}) == node_cost(neg(product))
+    both = add(product, matmul(X, z))  # of two products, one can take in what follows
+    assert fused_cost([both], {X, Y, z}) == total_cost([both]) - CALL - moved
+    chain = exp(neg(sin(X)))
+    assert fused_cost([chain], {X}) == total_cost([chain]) - 2 * (CALL + moved)
+
+
+def test_what_would_break_a_chain_is_left() -> None:
+    """A pool before the activation halves the elements, but that ran with the product for free."""
+
+    @rules()
+    def moved(x: Value, p: Attr) -> Equations:
+        """A move of fewer elements, for the sake of the test."""
+        yield Rule("neg", reduce_max(neg(x), keepdims=p), neg(reduce_max(x, keepdims=p)))
+
+    free = reduce_max(neg(matmul(X, Y)), keepdims=0)
+    assert saturate(moved, free).values == (free,)
+    paid = reduce_max(neg(X), keepdims=0)
+    assert saturate(moved, paid).values == (neg(reduce_max(X, keepdims=0)),)
 
 
 def test_unknown_sizes_are_typical() -> None:

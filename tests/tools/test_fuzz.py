@@ -25,7 +25,7 @@ from tools.fuzz_graphs import sample
 from tools.fuzz_shrink import shrink
 
 FULL = os.environ.get("GRAPHOPT_FULL") == "1"
-SEEDS = range(4000 if FULL else 200)
+SEEDS = range(4000 if FULL else 120)
 
 
 @pytest.mark.fuzz
