@@ -319,7 +319,7 @@ def check_signature(before: Graph, after: Graph) -> None:
 def resident_bytes() -> int:
     """The memory of this process that is in use now; 0 where the system does not tell."""
     try:
-        return int(Path("/proc/self/statm").read_bytes().split()[1]) * _PAGE
+        return int(_STATM.read_bytes().split()[1]) * _PAGE
     except OSError:
         return 0
 
@@ -331,3 +331,4 @@ def _page_size() -> int:
 
 
 _PAGE = _page_size()
+_STATM = Path("/proc/self/statm")

@@ -6,12 +6,18 @@ from collections.abc import Callable, Sequence
 
 from graphopt.analysis import same_shape
 from graphopt.ir import Node
-from graphopt.types import TensorType
+from graphopt.types import DType, TensorType
 
 __all__ = ["LONGEST", "chain_of", "fed_by_contraction", "over", "rebuilt", "variable_of"]
 
 LONGEST = 32
 """Chains with more nodes are left alone: each exchange has its bound."""
+UNMOVED = frozenset(
+    kind
+    for kind in DType
+    if kind is not DType.BOOL and (0 < kind.bits < 8 or (kind.bits == 8 and kind.kind == "f"))
+)
+"""Dtypes that most ops that move elements do not take."""
 CONTRACTIONS = frozenset(
     {"Conv", "ConvTranspose", "ConvInteger", "MatMul", "MatMulInteger", "Gemm", "Einsum"}
     | {"BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization"}
@@ -25,7 +31,8 @@ MAPS = 4
 def variable_of(node: Node) -> int | None:
     """The position of the only operand that varies, of a node that computes element by element.
 
-    The others are constants of one element that do not raise the rank. None of any other node.
+    The others are constants of one element that do not raise the rank. None of any other node, and
+    where the elements before or after it cannot be moved.
     """
     if not node.op.facts.elementwise or not isinstance(node.derived_type, TensorType):
         return None
@@ -34,6 +41,8 @@ def variable_of(node: Node) -> int | None:
         return None
     operand = node.inputs[varying[0]]
     if not isinstance(operand.derived_type, TensorType) or operand.rank is None:
+        return None
+    if operand.dtype in UNMOVED or node.dtype in UNMOVED:
         return None
     ranks = [item.rank or 0 for item in node.inputs if not item.is_absent]
     return varying[0] if max(ranks) == operand.rank else None

@@ -23,7 +23,7 @@ from graphopt.ops.logic import (
 )
 from graphopt.ops.shape import expand, reshape, shape, unsqueeze
 from graphopt.ops.slicing import concat, tile
-from graphopt.passes.positions import numbers_of, vector
+from graphopt.passes.positions import END, numbers_of, vector
 from graphopt.rewriting import (
     Declined,
     Equations,
@@ -100,12 +100,15 @@ def target(x: Node, root: Node) -> Node | Declined | None:
     return made
 
 
-def tiled_once(x: Node, i: Node, j: Node) -> Node | None:
+def tiled_once(x: Node, i: Node, j: Node) -> Node | Declined | None:
     """Tile by two vectors of numbers at once."""
     first, second = numbers_of(i), numbers_of(j)
     if first is None or second is None:
         return None
-    made: Node = tile(x, vector(a * b for a, b in zip(first, second, strict=True)))
+    counts = [a * b for a, b in zip(first, second, strict=True)]
+    if max(counts, default=0) > END:
+        return Declined("so many repetitions are no 64-bit number")
+    made: Node = tile(x, vector(counts))
     return made
 
 

@@ -15,6 +15,7 @@ from graphopt.graph import Graph
 from graphopt.ir import Node, types_of, walk
 from graphopt.passes.splats import filled_map
 from graphopt.pipeline import Context, Pass
+from graphopt.refine import refines
 from graphopt.rewriting.uses import Uses
 from graphopt.structural import constant
 from graphopt.tensor import Tensor, file_bytes
@@ -87,7 +88,7 @@ class _Folder:
             if known is not None:
                 return known, "fold.known"
             filled = filled_map(node)
-            if filled is not None:
+            if filled is not None and refines(filled, node):
                 return filled, "fold.filled"
             found = self._fold(node, 0)
         return None if found is None else (found, "fold.constant")

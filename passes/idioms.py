@@ -60,7 +60,11 @@ class Grouping:
             form = self.form(*(bound[name] for name in self.needs)) if self.form else None
         if form is not None and not same_shape(form, root):
             form = None  # a constant of many elements may have made the root larger
-        inner = between(root, [bound[name] for name in self.leaves])
+        leaves = [bound[name] for name in self.leaves]
+        inner = between(root, leaves)
+        known = {item for node in inner for item in node.inputs}
+        if any(leaf is not None and not leaf.is_absent and leaf not in known for leaf in leaves):
+            return Declined("a part of it is one of its operands, too")
         made = fuse(root, inner, self.kind, form)
         return made if refines(made, root) else Declined("the type would be less known")
 

@@ -77,6 +77,8 @@ def rounded(made: Vector, dtype: DType, shape: Sequence[int]) -> Node | None:
         return None
     if array.size == 1 and tuple(shape) != ():
         return constant(Tensor.splat(dtype, shape, array.reshape(-1)[0]))
+    if array.size == 1:  # whatever its rank: the shape may have none
+        return constant(Tensor.of(array.reshape(tuple(shape)), dtype))
     return constant(Tensor.of(np.array(np.broadcast_to(array, tuple(shape))), dtype).compact())
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from graphopt.body import Body
 from graphopt.errors import MissingExtraError
@@ -27,10 +27,24 @@ from graphopt.passes.gemms import GEMMS
 from graphopt.passes.simplify import ARITHMETIC, MOVEMENT
 from graphopt.pipeline import Attempt, Context, Pass
 from graphopt.records import Derivation
+from graphopt.rewriting.pattern import Apply, Named, Var
 from graphopt.rewriting.rule import Rule, RuleSet
 from graphopt.saturation import Limits, Region, Saturated, Saturation, by_root, is_plain, regions_of
 
-SATURATED: RuleSet = EXPANSIONS + MOVEMENT + ARITHMETIC + GEMMS + ASSOCIATION
+
+
+def over_lists(pattern: Any) -> bool:
+    """Whether a pattern has a variable for any number of operands."""
+    if isinstance(pattern, Named):
+        return over_lists(pattern.pattern)
+    if isinstance(pattern, Apply):
+        return any(map(over_lists, pattern.operands))
+    return isinstance(pattern, Var) and pattern.kind == "Many"
+
+
+ALL: RuleSet = EXPANSIONS + MOVEMENT + ARITHMETIC + GEMMS + ASSOCIATION
+SATURATED = RuleSet(tuple(rule for rule in ALL if not over_lists(rule.left)))
+"""Rules over lists of operands are left to the sweep: nested k deep, lists part in 2^k ways."""
 REGION = "saturate.region"
 
 

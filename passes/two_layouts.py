@@ -146,6 +146,8 @@ class Layouts:
             for source, frame in self.seeds():
                 if source not in self.frame:
                     blamed |= self._spread(source, frame, users)
+                elif self.frame[source] is not frame and source in self.free:
+                    blamed.add(source)
             if not blamed:
                 return any(node in self.frame for node in self.free)
             for node in blamed:

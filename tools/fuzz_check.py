@@ -24,7 +24,7 @@ from graphopt.passes.saturate import Saturate
 from graphopt.pipeline import Pass, UntilStable
 from graphopt.rewriting.rule import Soundness
 from graphopt.text import parse_graph, print_graph
-from tools.fuzz_compare import Noise, bits_differ, evaluate, is_array, is_finite
+from tools.fuzz_compare import Noise, beyond, bits_differ, evaluate, is_array, is_finite
 from tools.fuzz_rules import wrong_step
 from tools.fuzz_values import Sizes, Values, draw_inputs
 
@@ -270,7 +270,11 @@ class Checker:
         noise = self.noises.get(number)
         if noise is None:
             noise = self.noises[number] = Noise(self.graph.outputs, trial.inputs)
-        return noise.explains(k, old, new, loose=math == "fast")
+        values = [trial.values[n] for n in walk(self.graph.outputs) if n.constant is None]
+        large = any(map(beyond, values))
+        if all(map(is_finite, trial.inputs.values())):
+            large |= not all(map(is_finite, values))  # something overflows
+        return noise.explains(k, old, new, loose=math == "fast", large=large)
 
     def other(
         self, made: Graph, name: str, pipeline: Sequence[Pass], math: Any

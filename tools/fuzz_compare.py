@@ -23,6 +23,8 @@ from tools.fuzz_values import Values
 Array = Any
 LONGEST = 40
 """The most iterations of a loop that are waited for."""
+LARGEST = 2.0**32
+"""Rounding rules bring no NaN and no infinity for operands up to here."""
 RUNS = (6, 42)
 """Noisy runs that are made at first, and on top where those do not explain a difference."""
 SUMS = ("Add", "Sub", "Sum")
@@ -48,6 +50,15 @@ def is_finite(value: Any) -> bool:
     if not is_array(value) or dtype_of(value.dtype).kind not in "fc":
         return True
     return bool(np.isfinite(value).all())
+
+
+def beyond(value: Any) -> bool:
+    """Whether some number is larger than what a rounding rule answers for."""
+    if not is_array(value) or dtype_of(value.dtype).kind not in "fc":
+        return False
+    with np.errstate(all="ignore"):
+        size = np.abs(value.astype(np.complex128 if value.dtype.kind == "c" else np.float64))
+    return bool((np.isfinite(size) & (size > LARGEST)).any())
 
 
 def computed(node: Node, operands: Sequence[Any]) -> Any:
@@ -118,10 +129,13 @@ class Noise:
     coarse: bool = False
     runs: list[list[Array]] = field(default_factory=list[list[Array]])
 
-    def explains(self, k: int, old: Array, new: Array, *, loose: bool = False) -> str:
+    def explains(
+        self, k: int, old: Array, new: Array, *, loose: bool = False, large: bool = False
+    ) -> str:
         """What is wrong with `new` for the root k, whose value is `old`; "" if rounding does it.
 
-        With `loose`, as a rule may do that is admitted only where speed counts more.
+        With `loose`, as a rule may do that is admitted only where speed counts more; `large` says
+        that what overflows may do so elsewhere.
         """
         if not is_array(old):
             return ""  # a sequence: no rule rounds one
@@ -130,7 +144,7 @@ class Noise:
         wrong = ""
         for count in RUNS:
             self._run(count)
-            wrong = self._judge(old, new, [run[k] for run in self.runs], loose)
+            wrong = self._judge(old, new, [run[k] for run in self.runs], loose, large)
             if not wrong:
                 break
         return wrong
@@ -142,7 +156,7 @@ class Noise:
             except (GraphoptError, ValueError):
                 continue  # it depends on rounding whether it runs
 
-    def _judge(self, old: Array, new: Array, runs: list[Array], loose: bool) -> str:
+    def _judge(self, old: Array, new: Array, runs: list[Array], loose: bool, large: bool) -> str:
         same_size = [run for run in runs if run.shape == old.shape]
         if len(same_size) < len(runs):
             return ""  # even the size depends on rounding
@@ -167,7 +181,7 @@ class Noise:
         alike = same_class(a, b) | (np.isinf(a) & np.isfinite(b)) | (loose & ~np.isfinite(a))
         for run in many:
             alike |= same_class(run, b) | ~(np.isfinite(spread))
-        right = either(strange, alike, fine)
+        right = either(strange, alike | large, fine)
         if right.all():
             return ""
         where = tuple(int(k) for k in np.argwhere(~right)[0])

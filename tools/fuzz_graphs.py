@@ -120,8 +120,7 @@ class Grower:
             if made is None:
                 return None
             into[item] = made
-            for name, size in _named(item.derived_type, made.derived_type):
-                names.setdefault(name, size)
+            names = _named(kind_of(item).shape or (), kind_of(made).shape or ()) | names
         return rebuild((root,), into.get)[0]
 
     def like(self, item: Node, taken: Collection[Node], names: Mapping[Size, Size]) -> Node | None:
@@ -178,10 +177,13 @@ def _agree(
     return all(s is None or s == t for s, t in zip(wanted, other, strict=True))
 
 
-def _named(kind: Any, made: Any) -> list[tuple[Size, Size]]:
-    """What the names in an example's type stand for in the type of what takes its place."""
-    pairs = zip(kind.shape or (), made.shape or (), strict=False)
-    return [(s, t) for s, t in pairs if s is not None and t is not None and not isinstance(s, int)]
+def _named(shape: Sequence[Size | None], made: Sequence[Size | None]) -> dict[Size, Size]:
+    """What the names in an example's shape stand for in the shape of what takes its place."""
+    found: dict[Size, Size] = {}
+    for size, other in zip(shape, made, strict=False):
+        if not isinstance(size, int | None) and other is not None:
+            found.setdefault(size, other)
+    return found
 
 
 def _takes(node: Node) -> bool:

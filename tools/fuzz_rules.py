@@ -22,6 +22,7 @@ from tools.fuzz_compare import (
     FACTOR,
     Noise,
     adds_up,
+    beyond,
     bits_differ,
     either,
     evaluate,
@@ -80,6 +81,8 @@ def rounded_wrong(old: Node, new: Node, values: Values) -> str:
     if was.shape != now.shape or was.dtype != now.dtype:
         return bits_differ(was, now)
     own = [[node for node in walk((root,)) if node not in shared] for root in (old, new)]
+    if any(beyond(values[item]) for item in operands(own)):
+        return ""
     sums = {item for node in own[0] for item in node.inputs if item in shared and adds_up(item)}
     given = {node: values[node] for node in shared - sums}
     if sums or not all(map(judged_by_double, own[0] + own[1])):
@@ -97,11 +100,19 @@ def rounded_wrong(old: Node, new: Node, values: Values) -> str:
         nearer = np.isfinite(b) & ~np.isfinite(a) & (np.abs(b - ideal) <= units * unit)
         alike = nearer | same_class(ideal.astype(was.dtype).astype(np.float64), b)
     alike = same_class(a, b) | (alike & (nearer | ~np.isfinite(b)))
+    alike |= np.isinf(a) & ~np.isfinite(ideal) & np.isfinite(b)  # double overflows, too
     judged = either(np.isfinite(a) & np.isfinite(b), fine, alike)
     if judged.all():
         return ""
     where = tuple(int(k) for k in np.argwhere(~judged)[0])
     return f"{now[where]!r} instead of {was[where]!r} at {list(where)}, exactly {ideal[where]!r}"
+
+
+def operands(own: Sequence[Sequence[Node]]) -> set[Node]:
+    """What the nodes of both sides take from outside, but for constants."""
+    inner = {node for nodes in own for node in nodes}
+    taken = {item for node in inner for item in node.inputs} - inner
+    return {item for item in taken if item.constant is None and not item.is_absent}
 
 
 def judged_by_double(node: Node) -> bool:

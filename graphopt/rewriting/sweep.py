@@ -138,7 +138,7 @@ class Sweep:
 
     def _rebuilt(self, node: Node, inputs: tuple[Node, ...]) -> Node:
         try:
-            if node.op.has_bodies and not node.op.facts.sealed:
+            if node.op.has_bodies and not (node.op.facts.sealed or node.op.facts.opaque):
                 bodies = {name: self._swept(body) for name, body in node.bodies}
                 if any(body is not node.attrs[name] for name, body in bodies.items()):
                     return Node(node.op, inputs, {**node.attrs, **bodies})

@@ -42,6 +42,10 @@ class Limits:
     terms: int = 1000
 
 
+MAX_OPERANDS = 8
+"""Sums and concatenations of more operands are not made: of those nested k deep there are 2^k."""
+
+
 @dataclass(frozen=True, slots=True)
 class Saturated:
     """The values that were asked for, made anew, what they cost before and now, and what it took.
@@ -155,7 +159,12 @@ class Saturation:
         return terms
 
     def _folded(self, node: Node, children: tuple[int, ...]) -> Node | None:
-        """The constant that a small term over constants is: as a rule may need it to be."""
+        """The constant that a small term over constants is: as a rule may need it to be.
+
+        Only of ops that take no more room or time than their operands and results do.
+        """
+        if not (node.op.facts.elementwise or node.op.facts.moves):
+            return None
         held = [self.graph.stand_in(child).constant for child in children]
         size = elements_of(node.derived_type) * node.dtype.bits // 8
         if size > MAX_DATA or not all(t is not None and t.nbytes <= MAX_DATA for t in held):
@@ -222,7 +231,7 @@ class Saturation:
             tensor = node.constant
             if node.is_absent or self.graph.class_of(node) is not None:
                 continue
-            if tensor is None and not is_plain(node):
+            if len(node.inputs) > MAX_OPERANDS or (tensor is None and not is_plain(node)):
                 return False
             if tensor is not None and tensor.stored_bytes > MAX_DATA:
                 return False

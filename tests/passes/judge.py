@@ -212,10 +212,9 @@ def unsteadiness(root: Node, feeds: Feeds) -> Array:
                 if node in feeds:
                     known[node] = feeds[node]
                     continue
-                value: Array = evaluate(node, [known[item] for item in node.inputs])
+                known[node] = value = evaluate(node, [known[item] for item in node.inputs])
                 if getattr(value, "dtype", None) == np.float64:
-                    value = value * (1 + rng.uniform(-1, 1, value.shape) * 2.0**-52)
-                known[node] = value
+                    known[node] = value * (1 + rng.uniform(-1, 1, value.shape) * 2.0**-52)
         made.append(known[root])
     return np.asarray(np.ptp(np.array(made), axis=0))
 

@@ -6,26 +6,44 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
+import graphopt
 from graphopt import passes
+from graphopt.body import Body
 from graphopt.graph import Graph
 from graphopt.ir import Node
+from graphopt.ops.activation import softplus
 from graphopt.ops.arithmetic import add, mul, sub
+from graphopt.ops.functions import exp, log
+from graphopt.ops.linalg import matmul
+from graphopt.ops.loops import loop
 from graphopt.ops.reduction import reduce_mean, reduce_sum
 from graphopt.pipeline import Context, Pass
 from graphopt.rewriting import Attr, Const, Equations, Rule, RuleSet, Soundness, Value, rules
 from graphopt.rewriting.examples import example, filled, ints
-from graphopt.structural import constant
+from graphopt.structural import constant, graph_input
 from graphopt.text import parse_graph, print_graph
-from graphopt.types import DType
+from graphopt.types import DType, TensorType
 from tools import fuzz
-from tools.fuzz_check import Case, Checker, Finding, Plan, rule_classes
+from tools.fuzz_check import (
+    Case,
+    Checker,
+    Finding,
+    Plan,
+    all_pipelines,
+    rule_classes,
+    valid_trials,
+    without_saturation,
+)
+from tools.fuzz_compare import Noise, bits_differ, evaluate
 from tools.fuzz_graphs import sample
+from tools.fuzz_rules import wrong_step
 from tools.fuzz_shrink import shrink
 
 FULL = os.environ.get("GRAPHOPT_FULL") == "1"
-SEEDS = range(4000 if FULL else 120)
+SEEDS = range(4000 if FULL else 100)
 
 
 @pytest.mark.fuzz
@@ -50,6 +68,57 @@ def test_graphs_are_various() -> None:
     assert {"If", "Split", "Conv", "Where", "Cast", "Concat", "Transpose", "MaxPool"} <= ops
     assert max(map(len, graphs)) > 20
     assert any(len(graph.outputs) > 2 for graph in graphs)
+
+
+def test_examples_of_rules_take_root() -> None:
+    """What a rule looks for is in a graph that grows from its example, with its names alike."""
+    with np.errstate(all="ignore"):
+        for key in ("integer_choices.less", "attentions.softmax", "concats.where_else"):
+            rule = next(rule for rule in passes.RULES if rule.key == key)
+            assert rule.fires is not None
+            graphs = [sample(seed, (rule.fires(),)).graph for seed in range(12)]
+            reports = [graphopt.optimize(graph, "O2", math="fast").report for graph in graphs]
+            assert sum(key in report.rules for report in reports if report) >= 3, key
+
+
+def test_terms_of_a_product_may_cancel() -> None:
+    """w (x + 1) may be as far off as w x + w; a thousandth is more than that."""
+    x, w = example("float32[4, 4]"), example("float32[4, 4]", "w")
+    product = matmul(add(x, filled(1.0)), w)
+    near = np.full((4, 4), -0.9931484, np.float32)
+    weights = np.full((4, 4), 1.6034868, np.float32)
+    given = {x: near, w: weights}
+    (old,) = evaluate(dict(given), (product,))
+    new = near @ weights + weights.sum(0)
+    assert bits_differ(old, new) and not Noise((product,), given).explains(0, old, new)
+    assert Noise((product,), given).explains(0, old, old * np.float32(1.001))
+
+
+def test_double_precision_is_no_judge_of_what_it_loses() -> None:
+    """log(exp(-43) + 1) is 0 in double, too: a rule that tells more is right."""
+    x = example("float32[3]")
+    spelled, better = log(add(exp(x), filled(1.0))), softplus(x)
+    values = {x: np.array([-43.5, -11.7, 3.0], np.float32)}
+    assert not wrong_step(spelled, better, Soundness.ROUNDING, values)
+    assert wrong_step(spelled, mul(better, filled(1.0001)), Soundness.ROUNDING, values)
+
+
+@pytest.mark.parametrize(("trips", "runs"), [(5, True), (1 << 40, False)])
+def test_loops_that_hardly_end_are_not_waited_for(trips: int, runs: bool) -> None:
+    x, k, go = example("float32[2]"), example("int64[]", "k"), example("bool[]", "go")
+    body = Body.close((k, go, x), (), (constant(True), add(x, filled(1.0))))
+    count = graph_input("trips", TensorType(DType.INT64, ()))
+    graph = Graph((count, x), (loop(count, None, x, body=body),), ("y",))
+    inputs = {count: np.array(trips), x: np.zeros(2, np.float32)}
+    assert bool(valid_trials(graph, [("tame", inputs)])) is runs
+
+
+def test_saturation_is_left_out_of_fixpoints_too() -> None:
+    every = all_pipelines()
+    named = {name for name, kept in every.items() if "saturate" in ",".join(p.text() for p in kept)}
+    assert named == {"O3", "saturate"}
+    assert set(every) - set(without_saturation(every)) == {"saturate"}
+    assert not any("saturate" in p.text() for p in without_saturation(every)["O3"])
 
 
 @dataclass(frozen=True)

@@ -145,13 +145,13 @@ def test_a_fault_in_a_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "ValidationError" in told(outcome)
 
 
-def test_what_is_slow_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(nnsmith_zoo, "SLOW", -1.0)
-    outcome = check_file(joined(tmp_path))
-    assert (outcome.note, outcome.trials, outcome.shared) == ("too slow", 0, 0)
-    assert nnsmith_zoo.main([str(tmp_path)]) == 1, "none was held to anything"
+def test_what_is_slow_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pads = [100, 100, 100, 100]
+    node = helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[200, 200], pads=pads)
+    path = written(tmp_path, "slow", [node], ([1, 1, 5, 5], [1, 1, 6, 6]))
+    outcome = check_file(path)
+    assert (outcome.note, outcome.trials, outcome.shared) == ("a window is too large", 0, 0)
+    assert nnsmith_zoo.main([str(path)]) == 1, "none was held to anything"
     assert "1 run by none" in capsys.readouterr().out
 
 

@@ -112,7 +112,7 @@ def test_first_steps(tmp_path: Path) -> None:
     assert "% of 500 digits are read correctly" in told["function"]
     assert "input %images : float32[N, 8, 8]" in told["graph"]
     assert told["drawing"]["image/svg+xml"].count(">MatMul<") == 2
-    assert "same.reshape 1, neutral.div_one 1" in told["optimize"]
+    assert "same.reshape 1, rectifiers.max_zero 1, neutral.div_one 1" in told["optimize"]
     assert told["check"] == "3/3 ok\n"
     before, after = told["plans"].splitlines()
     assert before.startswith("11 steps") and after.startswith("10 steps")
