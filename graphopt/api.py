@@ -212,8 +212,8 @@ def compile(
     def prepare(opened: Graph) -> Graph:
         if layout == "keep" or not any(node.op.key in SPATIAL for node in opened.nodes):
             return opened
-        from graphopt.passes.layout import Layout
-        from graphopt.passes.layout_cost import TARGETS
+        from graphopt.passes.layout.cost import TARGETS
+        from graphopt.passes.layout.layout import Layout
 
         return optimize(opened, [Layout(backend)]) if backend in TARGETS else opened
 

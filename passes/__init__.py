@@ -5,18 +5,21 @@ if __name__ == "passes":
 
 from collections.abc import Mapping
 
-from graphopt.passes.choices import MergeChoices
-from graphopt.passes.commuted import Commuted
+from graphopt.passes.algebra.commuted import Commuted
+from graphopt.passes.algebra.longer import LONGER, Lengthen
+from graphopt.passes.algebra.nary import NARY
+from graphopt.passes.branches.choices import MergeChoices
+from graphopt.passes.branches.loop_motion import Loops
+from graphopt.passes.branches.ranks import DemandedRanks
+from graphopt.passes.contractions.parallel import MergeProducts
 from graphopt.passes.fold import DedupConstants, FoldConstants
-from graphopt.passes.fuse import IDIOMS, Fuse, OpenGroups
-from graphopt.passes.layout import Layout
-from graphopt.passes.longer import LONGER, Lengthen
-from graphopt.passes.loop_motion import Loops
-from graphopt.passes.mixed import Mixed
-from graphopt.passes.nary import NARY
-from graphopt.passes.parallel import MergeProducts
+from graphopt.passes.fusion.fuse import IDIOMS, Fuse, OpenGroups
+from graphopt.passes.layout.layout import Layout
+from graphopt.passes.movement.sizes import Sizes
+from graphopt.passes.movement.splits import Splits
+from graphopt.passes.movement.transposes import STILL_TRANSPOSES, Transposes
+from graphopt.passes.precision.mixed import Mixed
 from graphopt.passes.prune import Prune
-from graphopt.passes.ranks import DemandedRanks
 from graphopt.passes.saturate import Saturate
 from graphopt.passes.simplify import (
     CONTRACTIONS,
@@ -25,10 +28,7 @@ from graphopt.passes.simplify import (
     JoinSums,
     Simplify,
 )
-from graphopt.passes.sizes import Sizes
-from graphopt.passes.splits import Splits
 from graphopt.passes.strip import StripDebug
-from graphopt.passes.transposes import STILL_TRANSPOSES, Transposes
 from graphopt.pipeline import Pass, UntilStable
 from graphopt.rewriting.rule import RuleSet
 

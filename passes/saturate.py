@@ -21,16 +21,15 @@ from graphopt.errors import MissingExtraError
 from graphopt.graph import Graph
 from graphopt.ir import Node
 from graphopt.op import Op
-from graphopt.passes.association import ASSOCIATION
-from graphopt.passes.expansions import EXPANSIONS
-from graphopt.passes.gemms import GEMMS
+from graphopt.passes.algebra.expansions import EXPANSIONS
+from graphopt.passes.contractions.association import ASSOCIATION
+from graphopt.passes.contractions.gemms import GEMMS
 from graphopt.passes.simplify import ARITHMETIC, MOVEMENT
 from graphopt.pipeline import Attempt, Context, Pass
 from graphopt.records import Derivation
 from graphopt.rewriting.pattern import Apply, Named, Var
 from graphopt.rewriting.rule import Rule, RuleSet
 from graphopt.saturation import Limits, Region, Saturated, Saturation, by_root, is_plain, regions_of
-
 
 
 def over_lists(pattern: Any) -> bool:

@@ -12,7 +12,7 @@ differ by less than the margin below which the pass changes nothing, either is r
     python -m tools.bench_layout --figures [MODEL...] [--backend numpy]
 
 times every convolution and pool of the models in both layouts, alone, and shows the figures that
-fit best, as they stand in passes/layout_cost.py, in microseconds.
+fit best, as they stand in passes/layout/cost.py, in microseconds.
 
 Exit status: 0 if model and measurement agree and no choice loses, 1 if not, 2 wrong usage, 3 a
 model cannot be had.
@@ -38,10 +38,10 @@ from graphopt.fusion import expanded
 from graphopt.graph import Graph
 from graphopt.ir import Node
 from graphopt.ops.channels_last import TO_LAST
-from graphopt.passes.layout import Images, Layout
-from graphopt.passes.layout_cost import TARGETS, Amounts, Target, amounts_of
-from graphopt.passes.layout_forms import LAST
-from graphopt.passes.transposes import moved
+from graphopt.passes.layout.cost import TARGETS, Amounts, Target, amounts_of
+from graphopt.passes.layout.forms import LAST
+from graphopt.passes.layout.layout import Images, Layout
+from graphopt.passes.movement.transposes import moved
 from graphopt.pipeline import Context
 from graphopt.specialize import specialize
 from graphopt.structural import graph_input

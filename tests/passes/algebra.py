@@ -9,20 +9,20 @@ import numpy as np
 
 from graphopt.backends.reference import evaluate_all
 from graphopt.ir import Node, walk
-from graphopt.passes.algebra import ALGEBRA
-from graphopt.passes.booleans import BOOLEANS
-from graphopt.passes.clips import CLIPS
-from graphopt.passes.comparisons import COMPARISONS
-from graphopt.passes.extremes import EXTREMES
-from graphopt.passes.factors import FACTORS
-from graphopt.passes.functions import FUNCTIONS
-from graphopt.passes.integers import INTEGERS
-from graphopt.passes.monotone import MONOTONE
-from graphopt.passes.nary import NARY
-from graphopt.passes.powers import POWERS
-from graphopt.passes.products import PRODUCTS
-from graphopt.passes.signs import SIGNS
-from graphopt.passes.sums import SUMS
+from graphopt.passes.algebra.booleans import BOOLEANS
+from graphopt.passes.algebra.clips import CLIPS
+from graphopt.passes.algebra.comparisons import COMPARISONS
+from graphopt.passes.algebra.extremes import EXTREMES
+from graphopt.passes.algebra.factors import FACTORS
+from graphopt.passes.algebra.functions import FUNCTIONS
+from graphopt.passes.algebra.identities import ALGEBRA
+from graphopt.passes.algebra.integers import INTEGERS
+from graphopt.passes.algebra.monotone import MONOTONE
+from graphopt.passes.algebra.nary import NARY
+from graphopt.passes.algebra.powers import POWERS
+from graphopt.passes.algebra.products import PRODUCTS
+from graphopt.passes.algebra.signs import SIGNS
+from graphopt.passes.algebra.sums import SUMS
 from graphopt.rewriting.rule import Math, RuleSet
 from graphopt.rewriting.sweep import Sweep, rewriter_of
 from graphopt.rewriting.uses import Uses

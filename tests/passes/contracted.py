@@ -11,16 +11,16 @@ import numpy as np
 from graphopt.backends import reference
 from graphopt.graph import Graph, operations
 from graphopt.ir import Node, walk
-from graphopt.passes.affine import AFFINE
-from graphopt.passes.affine_moves import AFFINE_MOVES
-from graphopt.passes.association import ASSOCIATION
-from graphopt.passes.convs import CONVS, FLAT_CONVOLUTIONS
-from graphopt.passes.einsums import EINSUMS
-from graphopt.passes.gemms import GEMMS
-from graphopt.passes.product_inputs import PRODUCT_INPUTS
-from graphopt.passes.quantized import QUANTIZED
-from graphopt.passes.scales import SCALES
-from graphopt.passes.windows import WINDOWS
+from graphopt.passes.contractions.affine import AFFINE
+from graphopt.passes.contractions.affine_moves import AFFINE_MOVES
+from graphopt.passes.contractions.association import ASSOCIATION
+from graphopt.passes.contractions.convs import CONVS, FLAT_CONVOLUTIONS
+from graphopt.passes.contractions.einsums import EINSUMS
+from graphopt.passes.contractions.gemms import GEMMS
+from graphopt.passes.contractions.product_inputs import PRODUCT_INPUTS
+from graphopt.passes.contractions.quantized import QUANTIZED
+from graphopt.passes.contractions.scales import SCALES
+from graphopt.passes.contractions.windows import WINDOWS
 from graphopt.pipeline import Context, Pass, UntilStable, run_pipeline
 from graphopt.rewriting.examples import example
 from graphopt.rewriting.rule import Math

@@ -12,10 +12,10 @@ from graphopt.body import all_nodes
 from graphopt.errors import GraphoptError
 from graphopt.graph import Graph
 from graphopt.ir import Node, walk
-from graphopt.passes.control import CONTROL
+from graphopt.passes.branches.control import CONTROL
+from graphopt.passes.branches.loop_motion import Loops
+from graphopt.passes.branches.loops import LOOPS
 from graphopt.passes.fold import FoldConstants
-from graphopt.passes.loop_motion import Loops
-from graphopt.passes.loops import LOOPS
 from graphopt.passes.prune import Prune
 from graphopt.pipeline import Context, Pass, UntilStable, run_pipeline
 from graphopt.types import DType

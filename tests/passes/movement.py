@@ -13,21 +13,21 @@ from graphopt.dims import Dim, Symbol, atoms
 from graphopt.errors import GraphoptError
 from graphopt.graph import Graph, operations
 from graphopt.ir import Node, walk
-from graphopt.passes.casts import CASTS
-from graphopt.passes.concats import CONCATS
-from graphopt.passes.expands import EXPANDS
 from graphopt.passes.fold import FoldConstants
-from graphopt.passes.gathers import GATHERS
-from graphopt.passes.gathers_nd import GATHERS_ND
-from graphopt.passes.pads import PADS
-from graphopt.passes.reductions import REDUCTIONS
-from graphopt.passes.reshape import RESHAPES
-from graphopt.passes.row_major import ROW_MAJORS
-from graphopt.passes.shapes import SHAPES
-from graphopt.passes.sizes import Sizes
-from graphopt.passes.slices import SLICES
-from graphopt.passes.splits import Splits
-from graphopt.passes.transposes import Transposes
+from graphopt.passes.movement.casts import CASTS
+from graphopt.passes.movement.concats import CONCATS
+from graphopt.passes.movement.expands import EXPANDS
+from graphopt.passes.movement.gathers import GATHERS
+from graphopt.passes.movement.gathers_nd import GATHERS_ND
+from graphopt.passes.movement.pads import PADS
+from graphopt.passes.movement.reductions import REDUCTIONS
+from graphopt.passes.movement.reshape import RESHAPES
+from graphopt.passes.movement.row_major import ROW_MAJORS
+from graphopt.passes.movement.shapes import SHAPES
+from graphopt.passes.movement.sizes import Sizes
+from graphopt.passes.movement.slices import SLICES
+from graphopt.passes.movement.splits import Splits
+from graphopt.passes.movement.transposes import Transposes
 from graphopt.pipeline import Context, Pass, UntilStable, run_pipeline
 from graphopt.rewriting.rule import Math, RuleSet
 from tests.passes.judge import same_bits

@@ -11,7 +11,7 @@ from graphopt.ops.activation import relu
 from graphopt.ops.arithmetic import add, clip, mul, sub
 from graphopt.ops.conv import conv
 from graphopt.ops.normalization import batch_normalization
-from graphopt.passes.affine import statistics
+from graphopt.passes.contractions.affine import statistics
 from graphopt.rewriting.examples import example, filled, weights
 from graphopt.structural import constant
 from graphopt.tensor import Tensor

@@ -13,8 +13,8 @@ from graphopt.ir import Node, walk
 from graphopt.ops.arithmetic import add, mul, sub
 from graphopt.ops.control import if_
 from graphopt.ops.functions import exp, neg
-from graphopt.passes.choices import MergeChoices
-from graphopt.passes.commuted import Commuted
+from graphopt.passes.algebra.commuted import Commuted
+from graphopt.passes.branches.choices import MergeChoices
 from graphopt.pipeline import Context, run_pipeline
 from graphopt.rewriting.examples import example
 from graphopt.structural import opaque, results

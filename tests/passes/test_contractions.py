@@ -22,7 +22,7 @@ from graphopt.ops.padding import pad
 from graphopt.ops.pool import average_pool, max_pool
 from graphopt.ops.shape import reshape, squeeze, unsqueeze
 from graphopt.ops.softmax import softmax
-from graphopt.passes.affine import statistics
+from graphopt.passes.contractions.affine import statistics
 from graphopt.rewriting.examples import example, filled, ints, weights
 from graphopt.rewriting.rule import Math
 from graphopt.structural import constant

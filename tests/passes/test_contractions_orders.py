@@ -12,7 +12,7 @@ from graphopt.graph import Graph
 from graphopt.ops.activation import relu
 from graphopt.ops.linalg import einsum, matmul
 from graphopt.ops.quantize import dequantize_linear, quantize_linear
-from graphopt.passes.association import chained
+from graphopt.passes.contractions.association import chained
 from graphopt.rewriting.examples import example, filled, weights
 from graphopt.rewriting.rule import Math
 from tests.passes.contracted import both, close, left, optimized

@@ -17,7 +17,7 @@ from graphopt.ops.arithmetic import add
 from graphopt.ops.control import if_
 from graphopt.ops.conv import conv
 from graphopt.ops.linalg import gemm, matmul
-from graphopt.passes.parallel import MergeProducts
+from graphopt.passes.contractions.parallel import MergeProducts
 from graphopt.pipeline import Context, run_pipeline
 from graphopt.rewriting.examples import example, weights
 from graphopt.rewriting.rule import Math

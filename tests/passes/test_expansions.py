@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from graphopt.ir import Node
-from graphopt.passes.expansions import EXPANSIONS
+from graphopt.passes.algebra.expansions import EXPANSIONS
 from graphopt.rewriting.rule import Math, Rule
 from graphopt.rewriting.sweep import Sweep
 from tests.passes.instances import Instance, instances

@@ -31,7 +31,7 @@ from graphopt.ops.reduction import reduce_max, reduce_mean, reduce_sum
 from graphopt.ops.shape import shape
 from graphopt.ops.slicing import concat, split
 from graphopt.ops.softmax import softmax
-from graphopt.passes.fuse import Fuse
+from graphopt.passes.fusion.fuse import Fuse
 from graphopt.rewriting.examples import example, filled, ints, weights
 from graphopt.structural import constant, out
 from tools import model_inputs, models

@@ -20,7 +20,7 @@ from graphopt.ops.linalg import matmul
 from graphopt.ops.movement import transpose
 from graphopt.ops.reduction import reduce_mean
 from graphopt.ops.softmax import softmax
-from graphopt.passes.fuse import IDIOMS, Fuse
+from graphopt.passes.fusion.fuse import IDIOMS, Fuse
 from graphopt.rewriting.examples import example, filled, ints, weights
 from graphopt.rewriting.rule import Math, Rule, Soundness
 from graphopt.rewriting.sweep import Sweep

@@ -30,8 +30,8 @@ from graphopt.ops.reduction import reduce_mean
 from graphopt.ops.resize import resize
 from graphopt.ops.shape import reshape
 from graphopt.ops.slicing import concat
-from graphopt.passes.layout import Layout
-from graphopt.passes.layout_cost import TARGETS, Amounts, Target, amounts_of
+from graphopt.passes.layout.cost import TARGETS, Amounts, Target, amounts_of
+from graphopt.passes.layout.layout import Layout
 from graphopt.specialize import specialize
 from graphopt.structural import constant, graph_input, out
 from graphopt.types import DType, TensorType

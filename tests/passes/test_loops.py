@@ -21,7 +21,7 @@ from graphopt.ops.reduction import reduce_sum
 from graphopt.ops.selection import top_k
 from graphopt.ops.shape import reshape
 from graphopt.passes import O2, O3
-from graphopt.passes.loop_motion import Loops, never_fails
+from graphopt.passes.branches.loop_motion import Loops, never_fails
 from graphopt.passes.prune import Prune
 from graphopt.pipeline import Context, Pass, run_pipeline
 from graphopt.rewriting.examples import example, filled, ints

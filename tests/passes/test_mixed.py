@@ -24,8 +24,8 @@ from graphopt.ops.linalg import matmul
 from graphopt.ops.loops import loop
 from graphopt.ops.movement import transpose
 from graphopt.passes import O2
-from graphopt.passes.mixed import RULE, Mixed, report
-from graphopt.passes.mixed_lists import ALLOW, CLEAR, DENY, INFER, kind_of
+from graphopt.passes.precision.mixed import RULE, Mixed, report
+from graphopt.passes.precision.mixed_lists import ALLOW, CLEAR, DENY, INFER, kind_of
 from graphopt.pipeline import Context, run_pipeline
 from graphopt.remarks import Log, Replay
 from graphopt.rewriting.examples import example, filled, weights

@@ -14,9 +14,9 @@ from graphopt.ops.logic import equal
 from graphopt.ops.movement import transpose
 from graphopt.ops.rnn import gru
 from graphopt.ops.shape import shape, size, squeeze, unsqueeze
+from graphopt.passes.branches.ranks import DemandedRanks
 from graphopt.passes.fold import FoldConstants
 from graphopt.passes.prune import Prune
-from graphopt.passes.ranks import DemandedRanks
 from graphopt.pipeline import UntilStable
 from graphopt.rewriting.examples import example, ints, weights
 from graphopt.structural import constant, out

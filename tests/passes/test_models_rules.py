@@ -28,7 +28,7 @@ from graphopt.ops.rnn import gru
 from graphopt.ops.shape import reshape, shape, unsqueeze
 from graphopt.ops.slicing import concat
 from graphopt.ops.softmax import softmax
-from graphopt.passes.fuse import Fuse
+from graphopt.passes.fusion.fuse import Fuse
 from graphopt.rewriting.examples import example, ints, weights
 from graphopt.structural import constant
 from graphopt.types import DType

@@ -19,8 +19,8 @@ from graphopt.ops.padding import pad
 from graphopt.ops.reduction import reduce_max
 from graphopt.ops.shape import reshape, shape, squeeze, unsqueeze
 from graphopt.ops.slicing import concat, slice_, split
-from graphopt.passes.positions import END
-from graphopt.passes.splits import Splits
+from graphopt.passes.movement.positions import END
+from graphopt.passes.movement.splits import Splits
 from graphopt.rewriting.examples import example, filled, ints, weights
 from graphopt.structural import constant, graph_input, out, results
 from graphopt.types import DType, TensorType

@@ -27,10 +27,10 @@ from graphopt.ops.shape import shape
 from graphopt.ops.slicing import concat, slice_, split, tile
 from graphopt.ops.softmax import hardmax, softmax
 from graphopt.passes.fold import FoldConstants
-from graphopt.passes.mincut import Network
-from graphopt.passes.permuted import flows
-from graphopt.passes.sizes import Sizes
-from graphopt.passes.transposes import Transposes
+from graphopt.passes.movement.mincut import Network
+from graphopt.passes.movement.permuted import flows
+from graphopt.passes.movement.sizes import Sizes
+from graphopt.passes.movement.transposes import Transposes
 from graphopt.pipeline import Context, run_pipeline
 from graphopt.rewriting.examples import example, filled, ints, weights
 from graphopt.rewriting.rule import Math

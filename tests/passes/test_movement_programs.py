@@ -21,7 +21,7 @@ from graphopt.ops.padding import pad
 from graphopt.ops.reduction import reduce_max
 from graphopt.ops.shape import expand, flatten, reshape, shape, squeeze, unsqueeze
 from graphopt.ops.slicing import concat, slice_, split, tile
-from graphopt.passes.positions import END
+from graphopt.passes.movement.positions import END
 from graphopt.pipeline import Context, run_pipeline
 from graphopt.rewriting.examples import example, filled, ints, weights
 from graphopt.structural import constant, results

@@ -15,8 +15,8 @@ from graphopt.ops.pool_global import global_average_pool
 from graphopt.ops.reduction import reduce_max, reduce_mean, reduce_sum
 from graphopt.ops.shape import expand, flatten, reshape, shape, squeeze, unsqueeze
 from graphopt.ops.slicing import concat, tile
-from graphopt.passes.pads import PADS
-from graphopt.passes.reductions import REDUCTIONS
+from graphopt.passes.movement.pads import PADS
+from graphopt.passes.movement.reductions import REDUCTIONS
 from graphopt.rewriting.examples import example, filled, ints
 from graphopt.rewriting.rule import Math
 from graphopt.types import DType

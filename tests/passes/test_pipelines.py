@@ -27,11 +27,11 @@ from graphopt.ops.movement import transpose
 from graphopt.ops.shape import shape
 from graphopt.ops.slicing import slice_, split, tile
 from graphopt.passes import O2, PIPELINES, RULES
-from graphopt.passes.fuse import Fuse, OpenGroups
+from graphopt.passes.fusion.fuse import Fuse, OpenGroups
+from graphopt.passes.movement.sizes import Sizes
+from graphopt.passes.movement.splits import Splits
+from graphopt.passes.movement.transposes import Transposes
 from graphopt.passes.simplify import JoinSums
-from graphopt.passes.sizes import Sizes
-from graphopt.passes.splits import Splits
-from graphopt.passes.transposes import Transposes
 from graphopt.pipeline import Context, Pass, run_pipeline
 from graphopt.rewriting.examples import example, filled, ints
 from graphopt.rewriting.rule import Math, Rule, RuleSet, Soundness

@@ -14,7 +14,7 @@ from graphopt.ops.activation import relu
 from graphopt.ops.conv import conv
 from graphopt.ops.functions import neg
 from graphopt.ops.pool import max_pool
-from graphopt.passes.layout_cost import Amounts
+from graphopt.passes.layout.cost import Amounts
 from graphopt.structural import constant, graph_input
 from graphopt.types import DType, TensorType
 from tools import bench_layout, latency_race

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from graphopt.frontends.onnx import to_proto
 from graphopt.ir import Node
 from graphopt.ops.conv import conv
-from graphopt.passes import maps
+from graphopt.passes.contractions import maps
 from tools import nnsmith_zoo
 from tools.nnsmith_zoo import Outcome, check_file, files_of, told
 

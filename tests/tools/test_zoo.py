@@ -11,7 +11,7 @@ import pytest
 
 from graphopt.ir import Node
 from graphopt.ops.conv import conv
-from graphopt.passes import maps
+from graphopt.passes.contractions import maps
 from tools.seeded import seeded
 from tools.zoo import Outcome, check_proto
 

@@ -17,8 +17,8 @@ from graphopt.graph import Graph
 from graphopt.ir import walk
 from graphopt.ops.arithmetic import add
 from graphopt.ops.loops import loop
+from graphopt.passes.branches.loop_motion import Loops
 from graphopt.passes.fold import FoldConstants
-from graphopt.passes.loop_motion import Loops
 from graphopt.passes.prune import Prune
 from graphopt.passes.simplify import Simplify
 from graphopt.pipeline import Context, UntilStable, run_pipeline

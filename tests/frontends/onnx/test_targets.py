@@ -29,7 +29,7 @@ from graphopt.ops.linalg import matmul
 from graphopt.ops.movement import transpose
 from graphopt.ops.normalization import layer_normalization, rms_normalization
 from graphopt.ops.softmax import log_softmax, softmax
-from graphopt.passes.fuse import IDIOMS, Fuse
+from graphopt.passes.fusion.fuse import IDIOMS, Fuse
 from graphopt.records import ModelInfo, Tables
 from graphopt.rewriting.examples import example, weights
 from graphopt.rewriting.rule import Math, Rule

@@ -1,0 +1,1 @@
+"""Rules of numbers: sums, products, comparisons, powers, functions, booleans."""

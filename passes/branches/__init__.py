@@ -1,0 +1,1 @@
+"""Rules and passes of control flow: branches and loops."""

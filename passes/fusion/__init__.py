@@ -1,0 +1,1 @@
+"""Fusion: idioms, contractions with what follows them, chains."""

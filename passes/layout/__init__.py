@@ -1,0 +1,1 @@
+"""Layout: channels first or last, by a cost model."""

@@ -1,0 +1,1 @@
+"""Rules and passes of data movement: shapes, slices, concatenations, transposes, reductions."""
