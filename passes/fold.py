@@ -30,6 +30,8 @@ NEVER = frozenset({"Input", "Bound", "Constant", "Absent", "State", "Out", "Barr
 
 MAX_DENSE = 1 << 26
 """The most bytes that splats may take while a node is evaluated, when their elements are made."""
+MAX_ALIKE = 1 << 20
+"""The bytes of a splat beyond which no dense constant is taken for it."""
 POINTER = 8
 """The least bytes that a string takes while it is in memory."""
 
@@ -239,7 +241,7 @@ def splat_result(node: Node) -> Tensor | None:
 
 @dataclass(frozen=True)
 class DedupConstants(Pass):
-    """Make one of large constants that have equal dtype, shape and content.
+    """Make one of constants that have equal dtype, shape and content, a splat where there is one.
 
     Given:   %0 = const A; %1 = const A; f(%0, %1)      Result:   %0 = const A; f(%0, %0)
     """
@@ -251,16 +253,16 @@ class DedupConstants(Pass):
         groups: dict[Any, list[Node]] = {}
         for node in walk(graph.roots):
             tensor = node.constant
-            if tensor is not None and not tensor.is_splat:  # equal splats are one already
+            if tensor is not None and not (tensor.is_splat and tensor.nbytes > MAX_ALIKE):
                 alike = (tensor.dtype, tensor.shape, tensor.sketch())
                 groups.setdefault(alike, []).append(node)
         first: dict[bytes, Node] = {}
         into: dict[Node, Node] = {}
         for group in groups.values():
-            for node in group if len(group) > 1 else ():
-                tensor = node.constant
-                assert tensor is not None
-                into[node] = first.setdefault(tensor.digest(), node)
+            held = [(node, node.constant) for node in group if node.constant is not None]
+            for node, tensor in sorted(held, key=lambda pair: not pair[1].is_splat):
+                if len(group) > 1:
+                    into[node] = first.setdefault(tensor.digest(), node)
         if all(node is made for node, made in into.items()):
             return graph
 

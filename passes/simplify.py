@@ -31,11 +31,13 @@ from graphopt.passes.contractions.convs import CONVS
 from graphopt.passes.contractions.einsums import EINSUMS
 from graphopt.passes.contractions.expectations import EXPECTATIONS
 from graphopt.passes.contractions.gemms import GEMMS
+from graphopt.passes.contractions.product_inputs import PRODUCT_INPUTS
 from graphopt.passes.contractions.quantized import QUANTIZED
 from graphopt.passes.contractions.recurrent import RECURRENT
 from graphopt.passes.contractions.scales import SCALES
 from graphopt.passes.contractions.tables import TABLES
 from graphopt.passes.contractions.windows import WINDOWS
+from graphopt.passes.movement.blocks import BLOCKS
 from graphopt.passes.movement.casts import CASTS
 from graphopt.passes.movement.concats import CONCATS
 from graphopt.passes.movement.expands import EXPANDS
@@ -59,7 +61,7 @@ from graphopt.pipeline import Context, Pass
 BRANCHES = CONTROL + LOOPS
 MOVEMENT = (
     SHAPES + RESHAPES + ROW_MAJORS + SLICES + CONCATS + GATHERS + GATHERS_ND + PADS + EXPANDS
-    + CASTS + REDUCTIONS + REPEATED + INDICES + MOVED + SIZES + NOTHING + CONSTANTS_LAST
+    + CASTS + REDUCTIONS + REPEATED + INDICES + MOVED + SIZES + BLOCKS + NOTHING + CONSTANTS_LAST
 )  # fmt: skip
 ARITHMETIC = (
     ALGEBRA + SIGNS + EXTREMES + CLIPS + BOOLEANS + COMPARISONS + INTEGERS + POWERS + FUNCTIONS
@@ -67,7 +69,10 @@ ARITHMETIC = (
 )  # fmt: skip
 EXPORTED = RECURRENT + TABLES + SPREAD + IOTAS + MEANS
 SIMPLIFICATIONS = BRANCHES + MOVEMENT + ARITHMETIC + QUANTIZED + EINSUMS + EXPORTED
-CONTRACTIONS = AFFINE + AFFINE_MOVES + SCALES + GEMMS + CONVS + WINDOWS + ASSOCIATION + EXPECTATIONS
+CONTRACTIONS = (
+    AFFINE + AFFINE_MOVES + SCALES + PRODUCT_INPUTS + GEMMS + CONVS + WINDOWS + ASSOCIATION
+    + EXPECTATIONS
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,6 @@ COUNTS = ValueFacts(0, MOST, integer_valued=True)
 """What holds of positions and sizes of which nothing else is known."""
 TRUTH = top_of(DType.BOOL)
 NOTHING = point(0)
-FRACTION = ValueFacts(0, 1)
 
 
 def attribute(node: Node, name: str) -> Any:

@@ -20,7 +20,6 @@ from graphopt.structural import constant
 from graphopt.tensor import Tensor
 from graphopt.types import MAX_KNOWN, DType, TensorType, Type
 
-LOW = (DType.FLOAT16, DType.BFLOAT16)
 RANGES = (*FLOATS, DType.INT16, DType.INT32, DType.INT64)
 ONE_ZERO = Tensor.splat(DType.FLOAT32, (1,), 0)
 """What an array of a given shape is filled with by default."""

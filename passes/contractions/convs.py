@@ -1,4 +1,4 @@
-"""Convolutions with what stands before them: maps of their input channels, axes put in."""
+"""Convolutions with what stands before them: maps of their input channels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from graphopt.ir import Node
 from graphopt.ops.arithmetic import add, mul
 from graphopt.ops.conv import conv
 from graphopt.ops.normalization import batch_normalization
-from graphopt.ops.shape import squeeze, unsqueeze
 from graphopt.passes.contractions.maps import (
     EXTREME,
     GROWS,
@@ -33,7 +32,6 @@ from graphopt.rewriting import (
     Const,
     Declined,
     Equations,
-    Maybe,
     MaybeConst,
     Rule,
     RuleSet,
@@ -42,75 +40,12 @@ from graphopt.rewriting import (
     guards,
     rules,
 )
-from graphopt.rewriting.examples import example, filled, ints, weights
-from graphopt.structural import constant
-from graphopt.tensor import Tensor
+from graphopt.rewriting.examples import example, filled, weights
 
 Attributes = dict[str, Any]
 MODEST = 256.0
 """Greater constants are not taken out of a sum before a convolution: they may hide what they are
 added to."""
-
-
-def flat(x: Node, w: Node, b: Node, i: Node, j: Node, a: Attributes, uses: Uses) -> Node | Declined:
-    """A convolution of a value with an axis put in, which is taken out again, as one without."""
-    held, rank = w.constant, x.rank
-    assert held is not None
-    if rank is None or i.ints is None or j.ints is None or len(i.ints) != 1 or len(j.ints) != 1:
-        return Declined("the axes are not known, or several")
-    axis = i.ints[0] % (rank + 1)
-    place = axis - 2
-    if rank < 3 or place < 0 or j.ints[0] % (rank + 1) != axis or held.shape[axis] != 1:
-        return Declined("the axis is not one that a kernel of size 1 slides over")
-    pads = a.get("pads") or ()
-    if pads and (pads[place] or pads[place + rank - 1]):
-        return Declined("the axis is padded")
-    if a.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        return Declined("the padding follows from the size")
-    attrs = {name: _without(value, place, rank - 1) for name, value in a.items()}
-    new_w = reshaped(held, tuple(size for k, size in enumerate(held.shape) if k != axis))
-    if grows([new_w], [w], uses):
-        return GROWS
-    made: Node = conv(x, new_w, None if b.is_absent else b, **attrs)
-    return made
-
-
-def _without(value: Any, place: int, axes: int) -> Any:
-    """An attribute without its entries for one of some axes."""
-    if not isinstance(value, tuple):
-        return value
-    entries: tuple[Any, ...] = value  # pyright: ignore[reportUnknownVariableType]  # of integers
-    return tuple(entry for k, entry in enumerate(entries) if k % axes != place)
-
-
-def reshaped(held: Tensor, shape: tuple[int, ...]) -> Node:
-    """A constant in another shape."""
-    if held.is_splat:
-        return constant(Tensor.splat(held.dtype, shape, held.element))
-    return constant(Tensor.of(held.array.reshape(shape), held.dtype))
-
-
-def _wrapped(*kernel: int) -> Node:
-    row = unsqueeze(example("float32[N, 2, 9]"), ints(2))
-    made: Node = conv(row, weights(3, 2, *kernel), weights(3), strides=(1, 2), pads=(0, 1, 0, 1))
-    return squeeze(made, ints(2))  # type: ignore[no-any-return]  # what an op returns
-
-
-@rules(Soundness.ROUNDING)
-def flat_convolutions(
-    x: Value, w: Const, b: Maybe, i: Const, j: Const, inner: Value, a: Attr
-) -> Equations:
-    """A convolution between an Unsqueeze and a Squeeze is one of fewer axes."""
-    yield Rule(
-        "unsqueezed",
-        squeeze(inner.of(conv(unsqueeze(x, i), w, b, attrs=a)), j),
-        flat,
-        worth=guards.used_once("inner"),
-        fires=lambda: _wrapped(1, 3),
-        misses=lambda: squeeze(
-            conv(unsqueeze(example("float32[N, 2, 1]"), ints(2)), weights(3, 2, 1, 1)), ints(3)
-        ),
-    )
 
 
 def by_input(w: Node, vector: Vector, group: int) -> Vector | None:
@@ -237,5 +172,3 @@ def conv_inputs(
 
 
 CONVS: RuleSet = conv_inputs
-FLAT_CONVOLUTIONS: RuleSet = flat_convolutions
-"""Fewer nodes, but ONNX Runtime's blocked layouts are for two axes: not among the defaults."""

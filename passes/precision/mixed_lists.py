@@ -1,6 +1,7 @@
-"""Which ops gain by half the bits, which bear it, which do not, and which do not care.
+"""Which ops gain by half the bits, which bear it, and which do not care.
 
-An op in none of the lists keeps its dtype.
+An op in none of the lists is denied and keeps its dtype: long sums and products, functions that are
+steep or periodic, and whatever is not known.
 """
 
 from __future__ import annotations
@@ -23,14 +24,6 @@ INFER = frozenset(
     " Sqrt Sub Sum Swish Tanh ThresholdedRelu".split()
 )
 """Ops that bear it, but would not pay for casts: they follow what is around them."""
-
-DENY = frozenset(
-    "Acos Acosh Asin Asinh Atan Atanh Cos Cosh CumProd CumSum Det Erf Exp GlobalLpPool LRN Log"
-    " LogSoftmax LpNormalization LpPool MeanVarianceNormalization Mod NegativeLogLikelihoodLoss"
-    " Pow Range ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMean ReduceProd ReduceSum"
-    " ReduceSumSquare Sin Sinh SoftmaxCrossEntropyLoss Tan".split()
-)
-"""Ops that lose too much: long sums and products, and functions that are steep or periodic."""
 
 CLEAR = frozenset(
     "Abs Ceil Clip Compress Concat DepthToSpace Equal Expand Flatten Floor Gather GatherElements"

@@ -14,7 +14,7 @@ from graphopt.ir import Node, walk
 from graphopt.passes.contractions.affine import AFFINE
 from graphopt.passes.contractions.affine_moves import AFFINE_MOVES
 from graphopt.passes.contractions.association import ASSOCIATION
-from graphopt.passes.contractions.convs import CONVS, FLAT_CONVOLUTIONS
+from graphopt.passes.contractions.convs import CONVS
 from graphopt.passes.contractions.einsums import EINSUMS
 from graphopt.passes.contractions.gemms import GEMMS
 from graphopt.passes.contractions.product_inputs import PRODUCT_INPUTS
@@ -31,7 +31,6 @@ RULES = (
     + SCALES
     + PRODUCT_INPUTS
     + CONVS
-    + FLAT_CONVOLUTIONS
     + WINDOWS
     + QUANTIZED
     + EINSUMS

@@ -20,7 +20,7 @@ from graphopt.ops.movement import transpose
 from graphopt.ops.normalization import batch_normalization
 from graphopt.ops.padding import pad
 from graphopt.ops.pool import average_pool, max_pool
-from graphopt.ops.shape import reshape, squeeze, unsqueeze
+from graphopt.ops.shape import reshape, squeeze
 from graphopt.ops.softmax import softmax
 from graphopt.passes.contractions.affine import statistics
 from graphopt.rewriting.examples import example, filled, ints, weights
@@ -243,10 +243,3 @@ def test_padding_that_windows_cannot_make_stays() -> None:
         max_pool(pad(IMAGE, border), kernel_shape=(3, 3)),
     ):
         assert left(y)["Pad"] == 1
-
-
-def test_an_image_of_one_row_needs_no_row() -> None:
-    row = unsqueeze(example("float32[N, 4, 9]"), ints(2))
-    y = squeeze(conv(row, weights(6, 4, 1, 3), weights(6), pads=(0, 1, 0, 1)), ints(-2))
-    assert left(y) == {"Conv": 1}
-    assert close(y)

@@ -154,3 +154,10 @@ def test_equal_large_constants_become_one() -> None:
     left, right, kept = ran(DedupConstants(), a, b, other)
     assert left is right
     assert kept is other
+
+
+def test_a_splat_and_its_dense_form_are_one() -> None:
+    dense = constant(np.full((4, 1), -1, np.float32))
+    splat = constant(Tensor.splat(DType.FLOAT32, (4, 1), -1))
+    assert dense is not splat
+    assert ran(DedupConstants(), dense, splat) == (splat, splat)

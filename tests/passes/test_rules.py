@@ -80,9 +80,7 @@ def test_without_a_guard_the_near_miss_goes_wrong(rule: Rule, k: int) -> None:
     near = Instance((rule.near_misses[k](),), "near miss")
     after, count = rewritten(faulty, near.roots)
     assert count, "no other guard refuses it"
-    if nameless(after):
-        pytest.skip("it decides on the name alone")
-    assert any(
+    assert nameless(after) or any(  # with no form, the wrong name is all that goes wrong
         judged(faulty, near, after, feeds_for(near, size, seed, kind))
         for seed in range(40)
         for size in (3, 2, 1, 0)
