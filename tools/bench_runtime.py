@@ -6,9 +6,11 @@
 Each model is loaded as it is and as each tool saved it, with ONNX Runtime's own optimizations off
 and with all of them on; `light_*` get seeded weights before any tool sees them. The original is
 loaded twice: by how much it differs from itself is the spread. All sessions of a model at one level
-stand in one process and take turns (`latency_race`), in an order drawn anew each round; a round's
-figure is a turn's median over that of the original, and what is shown is the median over the
-rounds. There are as many times `--rounds` of them, up to five, as it takes for a small spread.
+stand in one process and take turns (`latency_race`), in an order drawn anew each round. A round's
+figure is a turn's median over that of the original, a batch's the median over its `--rounds`, and
+what is shown is the median over the batches. Each batch has sessions of its own: where the weights
+happen to lie in memory is worth two per cent between equal files, so it is luck to be drawn again
+and not a figure. There are as many batches, three to nine, as it takes for a small spread.
 
 A file that does not compute what the original does is not timed. What `bench_peers` calls out of
 the comparison is timed and shown in brackets, and is nobody's best peer.
@@ -49,7 +51,8 @@ SMALL = 0.02
 """The spread at which no more rounds are needed."""
 NOISY = 0.1
 """The spread above which nothing can be told."""
-BATCHES = 5
+LEAST, MOST = 3, 9
+"""Batches of a model at a level."""
 Call = Callable[[], object]
 
 
@@ -101,9 +104,8 @@ def spread_of(ratios: Sequence[float]) -> float:
     return math.expm1(abs(middle) + 3 * 1.2533 * deviation / math.sqrt(len(logs)))
 
 
-def rounds_of(calls: Mapping[str, Call], rounds: int, seed: int = 0) -> dict[str, list[float]]:
+def rounds_of(calls: Mapping[str, Call], rounds: int, rng: random.Random) -> dict[str, list[float]]:
     """The seconds of each call in each round; the order is drawn anew for each."""
-    rng = random.Random(seed)
     found: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         names = list(calls)
@@ -113,20 +115,30 @@ def rounds_of(calls: Mapping[str, Call], rounds: int, seed: int = 0) -> dict[str
     return found
 
 
-def row_of(
-    model: str, level: str, seconds: Mapping[str, Sequence[float]], out: Mapping[str, str]
-) -> Row:
-    """The row that the seconds of every session in every round make."""
+def ratios_of(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """A batch: each session over both of the original's in the same round, the medians over rounds.
+
+    Under the names of the original stand its seconds, and how far it is apart from itself.
+    """
     first, again = seconds[ORIGINAL], seconds[AGAIN]
     base = [math.sqrt(a * b) for a, b in zip(first, again, strict=True)]
     ratios = {
         name: statistics.median(a / b for a, b in zip(every, base, strict=True))
         for name, every in seconds.items()
-        if name not in (ORIGINAL, AGAIN)
     }
-    apart = [b / a for a, b in zip(first, again, strict=True)]
-    milliseconds = statistics.median(base) * 1e3
-    return Row(model, level, milliseconds, spread_of(apart), ratios, dict(out))
+    apart = statistics.median(b / a for a, b in zip(first, again, strict=True))
+    return {**ratios, ORIGINAL: statistics.median(base), AGAIN: apart}
+
+
+def row_of(
+    model: str, level: str, batches: Sequence[Mapping[str, float]], out: Mapping[str, str]
+) -> Row:
+    """The row that the batches of a model at a level make."""
+    ratios = {name: statistics.median(each[name] for each in batches) for name in batches[0]}
+    milliseconds = ratios.pop(ORIGINAL) * 1e3
+    del ratios[AGAIN]
+    spread = spread_of([each[AGAIN] for each in batches])
+    return Row(model, level, milliseconds, spread, ratios, dict(out))
 
 
 def files_of(
@@ -183,21 +195,30 @@ def measure(
 
 def timed(
     name: str, files: Mapping[str, Path], threads: int, level: str, rounds: int
-) -> dict[str, list[float]]:
-    """The seconds of every file of a model in every round, at one level of optimizations."""
+) -> list[dict[str, float]]:
+    """The batches of a model at one level of optimizations; see `ratios_of`."""
+    batches: list[dict[str, float]] = []
+    while len(batches) < MOST:
+        rng = random.Random(len(batches))
+        order = rng.sample([*files], len(files))
+        calls = calls_of(name, files, order, threads, level)
+        batches.append(ratios_of(rounds_of(calls, rounds, rng)))
+        if len(batches) >= LEAST and row_of(name, level, batches, {}).spread <= SMALL:
+            break
+    return batches
+
+
+def calls_of(
+    name: str, files: Mapping[str, Path], order: Sequence[str], threads: int, level: str
+) -> dict[str, Call]:
+    """A new session of each file, loaded in this order and warmed up, as a call."""
     calls: dict[str, Call] = {}
-    for file, path in files.items():
-        run = session(path, threads, LEVELS[level])
+    for file in order:
+        run = session(files[file], threads, LEVELS[level])
         calls[file] = partial(run.run, None, zoo.feeds_of(name, run)[0])
         for _ in range(3):
             calls[file]()
-    seconds: dict[str, list[float]] = {file: [] for file in files}
-    for batch in range(BATCHES):
-        for file, found in rounds_of(calls, rounds, batch).items():
-            seconds[file] += found
-        if row_of(name, level, seconds, {}).spread <= SMALL:
-            break
-    return seconds
+    return calls
 
 
 def header(tools: Iterable[str]) -> str:
@@ -256,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("models", nargs="*", metavar="MODEL")
     parser.add_argument("--peers", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
     chosen = parser.parse_args(arguments)
     try:

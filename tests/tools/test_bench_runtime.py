@@ -13,7 +13,7 @@ import pytest
 
 from tools import bench_peers, bench_runtime, latency_race, models, zoo
 from tools.bench_peers import OURS
-from tools.bench_runtime import AGAIN, NOISY, ORIGINAL, Row, means, row_of, spread_of
+from tools.bench_runtime import AGAIN, NOISY, ORIGINAL, Row, means, ratios_of, row_of, spread_of
 
 NAME = "magika"  # a model's name; what it stands for here is `small`
 COPY = "import shutil\nshutil.copy(source, target)\nseconds = 0.25\n"
@@ -62,7 +62,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(zoo, "feeds_of", feeds)
     monkeypatch.setattr(models, "fetch", fetch)
     monkeypatch.setattr(latency_race, "TURN", 0.0)
-    monkeypatch.setattr(bench_runtime, "BATCHES", 1)
+    monkeypatch.setattr(bench_runtime, "MOST", 1)
     monkeypatch.setattr(bench_runtime, "NOISY", 100.0)  # whatever else runs here
 
 
@@ -150,9 +150,30 @@ def test_the_spread_is_the_deviation_and_its_uncertainty() -> None:
 
 
 def test_ratios_are_to_both_sessions_of_the_original_in_the_same_round() -> None:
-    found = row_of(NAME, "on", {ORIGINAL: [1.0, 4.0], AGAIN: [4.0, 1.0], OURS: [1.0, 1.0]}, {})
-    assert found.ratios == {OURS: 0.5}
-    assert found.milliseconds == 2000
+    batch = ratios_of({ORIGINAL: [1.0, 4.0], AGAIN: [4.0, 1.0], OURS: [1.0, 1.0]})
+    assert batch == {OURS: 0.5, ORIGINAL: 2.0, AGAIN: pytest.approx(2.125)}
+
+
+def test_a_row_is_the_medians_over_batches() -> None:
+    lucky = {OURS: 0.9, ORIGINAL: 1.0, AGAIN: 1.0}
+    batches = [lucky, {**lucky, OURS: 1.0, AGAIN: 1.1}, {**lucky, OURS: 1.3, AGAIN: 1.1}]
+    found = row_of(NAME, "on", batches, {})
+    assert (found.ratios, found.milliseconds) == ({OURS: 1.0}, 1000)
+    assert found.spread == spread_of([1.0, 1.1, 1.1])
+
+
+def test_every_batch_has_sessions_of_its_own(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    genuine = bench_runtime.session
+
+    def session(file: Path, threads: int, optimized: bool) -> Any:
+        made.append(file.name)
+        return genuine(file, threads, optimized)
+
+    monkeypatch.setattr(bench_runtime, "session", session)
+    monkeypatch.setattr(bench_runtime, "MOST", 2)
+    assert run(monkeypatch, ours=COPY) in (0, 1)
+    assert len(made) == 2 * 2 * 3  # batches, levels, files
 
 
 def test_means_are_over_each_ones_own_models() -> None:
