@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 from graphopt import dims
@@ -334,15 +334,17 @@ def _(x: Node, low: Node | None, high: Node | None) -> Type:
             ):
                 raise refuse(f"the bounds are scalars, not {bound.type}")
             kinds.append(TensorType(bound.dtype, (), bound.known))
-    if low is None or high is None:
-        known: Combine = dims.maximum if high is None else dims.minimum
-        return broadcast_type(kinds, known)
-    return broadcast_type(kinds, known_clip)
+    known: list[Combine] = []
+    known += [dims.maximum] if low is not None else []
+    known += [dims.minimum] if high is not None else []
+    return broadcast_type(kinds, partial(known_clip, known))
 
 
-def known_clip(a: Any, low: Any, high: Any) -> Any:
-    """A known element between known bounds."""
-    return dims.minimum(dims.maximum(a, low), high)
+def known_clip(known: Sequence[Combine], a: Any, *bounds: Any) -> Any:
+    """A known element within the bounds that there are, each with its own function."""
+    for combine, bound in zip(known, bounds, strict=True):
+        a = combine(a, bound)
+    return a
 
 
 @clip.examples

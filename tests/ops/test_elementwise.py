@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import graphopt
 from graphopt import dims
 from graphopt.backends import reference
 from graphopt.errors import ExecutionError, TypeRuleError
+from graphopt.graph import Graph
 from graphopt.ir import Node
 from graphopt.op import Op
 from graphopt.ops import activation, arithmetic, functions, logic
@@ -40,8 +42,8 @@ def compute(op: Op, *values: Any, dtype: str = "float32", **attrs: Any) -> Any:
     return made
 
 
-def over(array: np.ndarray[Any, Any]) -> Node:
-    return graph_input(f"x{array.ndim}", TensorType(dtype_of(array.dtype), array.shape))
+def over(array: np.ndarray[Any, Any], name: str = "x") -> Node:
+    return graph_input(f"{name}{array.ndim}", TensorType(dtype_of(array.dtype), array.shape))
 
 
 @given(st.data(), st.sampled_from(BINARY), st.lists(sizes, max_size=3))
@@ -116,6 +118,15 @@ def test_shape_arithmetic_stays_symbolic() -> None:
     )
     assert logic.where(logic.equal(n, constant([3])), constant([5]), n).known is None
     assert arithmetic.clip(n, constant(0)).known == (dims.symbol("N"),)
+
+
+def test_known_elements_are_clipped_by_the_bounds_that_there_are() -> None:
+    x, low, high = constant([-4, 1, 9]), constant(0), constant(5)
+    assert arithmetic.clip(x).known == (-4, 1, 9)
+    assert arithmetic.clip(x, low).known == (0, 1, 9)
+    assert arithmetic.clip(x, None, high).known == (-4, 1, 5)
+    assert arithmetic.clip(x, low, high).known == (0, 1, 5)
+    assert arithmetic.clip(x, high, low).known == (0, 0, 0)
 
 
 def test_unknown_ranks_are_taken() -> None:
@@ -269,3 +280,24 @@ def test_shifts_out_of_range() -> None:
         0,
         -128,
     ]
+
+
+ROOTS = ([-INFINITY, -0.0, 0.0, INFINITY, -2.0], [INFINITY, 0.0, 0.0, INFINITY, math.nan])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (2, 1), (2, 5)])
+@pytest.mark.parametrize("exponent", ["float32", "float64", "constant"])
+def test_power_of_a_half_is_no_root(dtype: str, shape: tuple[int, ...], exponent: str) -> None:
+    """NumPy's power by one 0.5 is its square root: NaN of -inf, and -0 of -0."""
+    x = np.array(ROOTS[0], dtype)
+    y = np.full(shape, 0.5, dtype if exponent == "constant" else exponent)
+    node = arithmetic.power(over(x), constant(y) if exponent == "constant" else over(y, "y"))
+    expected = np.broadcast_to(ROOTS[1], np.broadcast_shapes(x.shape, shape))
+    inputs = tuple(item for item in node.inputs if item.constant is None)
+    graph = Graph(inputs, (node,), ("z",))
+    for backend in ("reference", "numpy", "jax"):
+        (made,) = graphopt.compile(graph, backend)(*(x, y)[: len(inputs)])
+        assert made.dtype == dtype
+        np.testing.assert_array_equal(made, expected)
+        assert not np.signbit(made[made == 0]).any()

@@ -13,8 +13,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import graphopt
 from graphopt.op import OPSET
 from tools import models, node_tests
+from tools.node_runs import RUNS
 
 ROOT = "onnx/backend/test/data/node"
 ONE = np.array([1.5, -2], np.float32)
@@ -83,8 +85,9 @@ def test_report(shipped: list[str]) -> None:
 
 def test_exception_that_nothing_needs_is_told(shipped: list[str]) -> None:
     nothing = node_tests.Report()
-    assert node_tests.unexpected(7, nothing) == {"test_kn*": "the exception is not needed"}
-    assert node_tests.unexpected(9, nothing) == {}
+    assert node_tests.needless(7, nothing) == {"test_kn*": "the exception is not needed"}
+    assert node_tests.needless(7, node_tests.report(7)) == {}
+    assert node_tests.needless(9, nothing) == {}
 
 
 def test_other_wheel_is_refused(shipped: list[str]) -> None:
@@ -142,3 +145,24 @@ def test_tables_are_complete() -> None:
     for excuse in node_tests.EXCUSES:
         assert excuse.reason
         assert excuse.opsets[0] <= excuse.opsets[1] <= OPSET
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_every_way_runs_the_model_on_its_inputs(shipped: list[str], run: str) -> None:
+    made = node_tests.report(7, RUNS[run])
+    assert (made.passed, set(made.failed)) == (1, {"test_bad", "test_known"})
+
+
+def test_folded_models_have_no_inputs_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    genuine = graphopt.optimize
+
+    def optimize(graph: graphopt.Graph, level: str) -> graphopt.Graph:
+        made = genuine(graph, level)
+        seen.append(len(made.inputs))
+        return made
+
+    monkeypatch.setattr(graphopt, "optimize", optimize)
+    (found,) = RUNS["folded"](model("Neg"), {"x": ONE})
+    assert found.tolist() == (-ONE).tolist()
+    assert seen == [0]
