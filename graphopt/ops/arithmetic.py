@@ -357,4 +357,4 @@ def _() -> list[Node]:
         )
         examples += [clip(x, low, high), clip(x, None, high), clip(x, low)]
     x = given("x", "N", 0)
-    return [*examples, clip(x), clip(x, given("low", 1))]
+    return [*examples, clip(x), clip(given("y", 3)), clip(x, given("low", 1))]
