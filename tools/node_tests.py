@@ -1,4 +1,4 @@
-"""Run ONNX's own tests of single operators, as each release of ONNX shipped them.
+"""Run ONNX's own tests of operators, as each release of ONNX shipped them.
 
     python -m tools.node_tests            the tests of the installed onnx, in a table
     python -m tools.node_tests 7 13       those of the releases that brought opsets 7 and 13
@@ -20,7 +20,7 @@ import tomllib
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import partial
@@ -121,12 +121,11 @@ class NodeTest:
 
     @property
     def untaken(self) -> frozenset[tuple[str, str]]:
-        """The operators that graphopt does not have, or not at an opset so old."""
-        version = max((o.version for o in self.model.opset_import if not o.domain), default=OPSET)
+        """The operators that graphopt does not have."""
         return frozenset(
             (domain, name)
             for domain, name in self.ops
-            if version < min(RELEASES) or (domain, RENAMED.get(name, name)) not in table()
+            if (domain, RENAMED.get(name, name)) not in table()
         )
 
 
@@ -143,17 +142,32 @@ def tests(opset: int) -> Iterator[NodeTest]:
     return installed() if release is None else shipped(release.fetch())
 
 
+KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
+"""The suites that come with the data of their models: single operators, and small models."""
+
+
 def installed() -> Iterator[NodeTest]:
     """The tests of the installed package."""
     from onnx.backend.test.loader import load_model_tests
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they divide by zero on purpose
-        cases = load_model_tests(kind="node")
+        cases = [case for kind in KINDS for case in load_model_tests(kind=kind)]
     for case in cases:
-        assert case.model is not None and case.data_sets is not None
-        data = partial(_plain, case.data_sets)
-        yield NodeTest(case.name, case.model, data, case.rtol, case.atol)
+        if case.model_dir is None:
+            assert case.model is not None and case.data_sets is not None
+            data = partial(_plain, case.data_sets)
+            yield NodeTest(case.name, case.model, data, case.rtol, case.atol)
+        else:
+            yield from _unpacked(Path(case.model_dir), case.name)
+
+
+def _unpacked(folder: Path, name: str) -> Iterator[NodeTest]:
+    """A test whose files lie in a folder."""
+    files = {str(path): path for path in folder.rglob("*.pb")}
+    model = onnx.ModelProto.FromString((folder / "model.onnx").read_bytes())
+    messages = list(_messages(lambda path: files[path].read_bytes(), files, str(folder), model))
+    yield NodeTest(name, model, partial(_parsed, messages))
 
 
 def _plain(data_sets: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> list[DataSet]:
@@ -173,7 +187,7 @@ def shipped(wheel: Path) -> Iterator[NodeTest]:
             folder, _, name = file.rpartition("/")
             if "backend/test/data/node/" in file and name == "model.onnx":
                 model = onnx.ModelProto.FromString(archive.read(file))
-                messages = list(_messages(archive, files, folder, model))
+                messages = list(_messages(archive.read, files, folder, model))
                 yield NodeTest(folder.rpartition("/")[2], model, partial(_parsed, messages))
 
 
@@ -182,11 +196,11 @@ Messages = list[tuple[onnx.TypeProto, bytes]]
 
 
 def _messages(
-    archive: zipfile.ZipFile, files: frozenset[str], folder: str, model: onnx.ModelProto
+    read: Callable[[str], bytes], files: Container[str], folder: str, model: onnx.ModelProto
 ) -> Iterator[tuple[Messages, Messages]]:
     def stored(k: int, what: str, ports: Iterable[onnx.ValueInfoProto]) -> Messages:
         paths = ((p, f"{folder}/test_data_set_{k}/{what}_{j}.pb") for j, p in enumerate(ports))
-        return [(port.type, archive.read(path)) for port, path in paths if path in files]
+        return [(port.type, read(path)) for port, path in paths if path in files]
 
     for k in range(1000):
         outputs = stored(k, "output", model.graph.output)

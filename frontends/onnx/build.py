@@ -19,7 +19,7 @@ from graphopt.frontends.onnx.call import Call, items_of
 from graphopt.frontends.onnx.functions import Functions, Opsets
 from graphopt.frontends.onnx.opaque import opaque_values
 from graphopt.frontends.onnx.operators import constant_value, is_understood, values_of
-from graphopt.frontends.onnx.parse import MAX_DEPTH, Model, Ref, describe, shown
+from graphopt.frontends.onnx.parse import MAX_DEPTH, OLDEST_OPSET, Model, Ref, describe, shown
 from graphopt.frontends.onnx.scope import Captures, Scope
 from graphopt.graph import Graph
 from graphopt.ir import Node
@@ -54,7 +54,8 @@ class _Site:
 class _Builder:
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.opsets: Opsets = dict(model.info.opsets)
+        own = dict(model.info.opsets)
+        self.opsets: Opsets = {**own, "": max(own[""], OLDEST_OPSET)} if "" in own else own
         self.functions = Functions(model)
         self.declared: Mapping[str, Type] = dict(model.info.declared)
         self.faithful = True
@@ -74,7 +75,7 @@ class _Builder:
         records = region.records
         if overridable:
             records = tuple(r for r in records if overridable.get(r.outputs[0]) is not r)
-        self._build(scope, records, self.opsets)
+        self._build(scope, records, dict(self.model.info.opsets))
         output_names = tuple(name for name, _ in region.outputs)
         outputs = tuple(self._output(scope, name) for name in output_names)
         if twice := [name for name, count in Counter(output_names).items() if count > 1]:
@@ -191,8 +192,8 @@ class _Builder:
                     ) from error
         if version != self.opsets.get(record.domain):
             raise ModelError(
-                f"node {describe(record)} stands in a function at opset {version}, the model is"
-                f" at {self.opsets.get(record.domain)}: it is not understood well enough for that"
+                f"node {describe(record)} is of opset {version}, which would become"
+                f" {self.opsets.get(record.domain)}: it is not understood well enough for that"
             )
         values = opaque_values(record, inputs + captured, attributes, self.declared, version)
         return record, values

@@ -17,6 +17,7 @@ from graphopt.records import INITIALIZER, ModelInfo, Pairs, Ports, Record, Regio
 
 IR_VERSIONS = range(3, 15)
 OLDEST_OPSET = 7
+"""The oldest opset of ai.onnx that is written; what is older is read as if it were this one."""
 MAX_DEPTH = 64
 """The deepest nesting of subgraphs and functions."""
 
@@ -118,8 +119,6 @@ def read_opsets(protos: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
             raise ModelError(f"{where}: versions start at 1")
         if not domain and version > OPSET:
             raise ModelError(f"{where}: the newest that is known is {OPSET}")
-        if not domain and version < OLDEST_OPSET:
-            raise ModelError(f"{where}: opset {OLDEST_OPSET} or newer is needed")
     return opsets
 
 

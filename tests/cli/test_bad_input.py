@@ -181,7 +181,6 @@ BAD: dict[str, Case] = {
     "opset 9999": Case(opset(9999), "opset 9999"),
     "opset 0": Case(opset(0), "opset 0"),
     "opset -1": Case(opset(-1), "opset -1"),
-    "opset 6": Case(opset(6), "opset 6"),
     "no opset": Case(changed(lambda m: m.ClearField("opset_import")), "no opset"),
     "no IR version": Case(changed(lambda m: m.ClearField("ir_version")), "IR version"),
     "IR version 99": Case(changed(lambda m: setattr(m, "ir_version", 99)), "IR version 99"),

@@ -1,9 +1,9 @@
 """Nodes of older and newer opsets: into the opset whose meaning the graph's ops have, and back.
 
-`upgrade` takes a node of a model at opset 7 to 28 to its form at opset `graphopt.op.OPSET`; `lower`
-takes a node in that form to an older opset. Both walk a literal table of steps (`tables`), one for
-every version of an op that changed more than its dtypes and its documentation; the versions that
-did not are listed in `unchanged`.
+`upgrade` takes a node of a model at opset 1 to 28 to its form at opset `graphopt.op.OPSET`; `lower`
+takes a node in that form to an older opset, 7 at least. Both walk a literal table of steps
+(`tables`, and `early` up to 7), one for every version of an op that changed more than its dtypes
+and its documentation; the versions that did not are listed in `unchanged`.
 """
 
 from __future__ import annotations

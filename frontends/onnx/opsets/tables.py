@@ -17,6 +17,7 @@ from graphopt.frontends.onnx.opsets import (
     resize,
     scan,
 )
+from graphopt.frontends.onnx.opsets.early import EARLY
 from graphopt.frontends.onnx.opsets.steps import (
     Lowering,
     Upgrade,
@@ -44,7 +45,7 @@ REDUCTIONS = (
     "ReduceSumSquare",
 )
 
-UPGRADES: Mapping[str, tuple[tuple[int, Upgrade], ...]] = {
+LATER: Mapping[str, tuple[tuple[int, Upgrade], ...]] = {
     "Attention": ((25, modes.heads_of_inputs),),
     "BatchNormalization": (
         (9, normalization.normalize_by_channel),
@@ -74,6 +75,9 @@ UPGRADES: Mapping[str, tuple[tuple[int, Upgrade], ...]] = {
     "Upsample": ((9, resize.upsample_scales), (11, resize.upsample_resized)),
     **dict.fromkeys(SOFTMAXES, ((13, normalization.one_axis),)),
     **dict.fromkeys(REDUCTIONS, ((18, to_input("axes", 1)),)),
+}
+UPGRADES: Mapping[str, tuple[tuple[int, Upgrade], ...]] = {
+    name: (*EARLY.get(name, ()), *LATER.get(name, ())) for name in {**LATER, **EARLY}
 }
 
 from_front = counted_from_front()

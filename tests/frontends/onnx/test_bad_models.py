@@ -155,7 +155,6 @@ STRUCTURE: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     "no opset": (no_opset, "imports no opset"),
     "opset 9999": (another_opset(9999), "opset 9999 of ai.onnx: the newest that is known is 28"),
     "opset 0": (another_opset(0), "opset 0"),
-    "opset 6": (another_opset(6), "opset 7 or newer is needed"),
     "two opsets": (another_opset(3, "ai.onnx"), "opset 3 of ai.onnx: the model also imports"),
     "no domain": (setting("domain", "odd"), "node odd::Neg 'first': no opset of its domain"),
     "our own domain": (setting("domain", "graphopt"), "'graphopt' is reserved"),
