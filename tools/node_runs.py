@@ -26,9 +26,14 @@ def run_numpy(model: onnx.ModelProto, feeds: Mapping[str, Any]) -> Sequence[Any]
     return graphopt.compile(from_proto(model), "numpy")(**feeds)
 
 
+def optimized(model: onnx.ModelProto, level: str) -> graphopt.Graph:
+    """What a level makes of a model. Raises what a pass raises."""
+    return graphopt.optimize(from_proto(model), level, strict=True)
+
+
 def run_optimized(model: onnx.ModelProto, feeds: Mapping[str, Any]) -> Sequence[Any]:
     """The outputs of what O3 makes of a model."""
-    return reference.run(graphopt.optimize(from_proto(model), "O3"), feeds)
+    return reference.run(optimized(model, "O3"), feeds)
 
 
 def run_folded(model: onnx.ModelProto, feeds: Mapping[str, Any]) -> Sequence[Any]:
@@ -43,7 +48,7 @@ def run_folded(model: onnx.ModelProto, feeds: Mapping[str, Any]) -> Sequence[Any
         else:
             fixed.graph.initializer.append(constant)
     left = {port.name: feeds[port.name] for port in fixed.graph.input if port.name in feeds}
-    return reference.run(graphopt.optimize(from_proto(fixed), "O2"), left)
+    return reference.run(optimized(fixed, "O2"), left)
 
 
 def _constant(port: onnx.ValueInfoProto, value: Any) -> onnx.TensorProto | None:
@@ -56,7 +61,7 @@ def _constant(port: onnx.ValueInfoProto, value: Any) -> onnx.TensorProto | None:
 
 def run_exported(model: onnx.ModelProto, feeds: Mapping[str, Any]) -> Sequence[Any]:
     """The outputs of what O2 makes of a model, written as ONNX and read again."""
-    written = to_proto(graphopt.optimize(from_proto(model), "O2"))
+    written = to_proto(optimized(model, "O2"))
     return reference.run(from_proto(written), feeds)
 
 

@@ -110,8 +110,10 @@ def _behind(numbers: tuple[int, ...], span: Span, size: Any) -> list[int] | None
 
 
 def _shape(i: Node) -> tuple[int, ...]:
-    assert i.constant is not None
-    return i.constant.shape
+    """The shape of a value whose elements are known: so are its sizes."""
+    sizes = tuple(size for size in i.shape or () if isinstance(size, int))
+    assert len(sizes) == i.rank
+    return sizes
 
 
 def of_gather(x: Node, inner: Node, i: Node, j: Node, a: Attributes, b: Attributes) -> Node | None:

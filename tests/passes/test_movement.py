@@ -19,6 +19,7 @@ from graphopt.ops.padding import pad
 from graphopt.ops.reduction import reduce_max
 from graphopt.ops.shape import reshape, shape, squeeze, unsqueeze
 from graphopt.ops.slicing import concat, slice_, split
+from graphopt.passes.movement.gathers import GATHERS
 from graphopt.passes.movement.positions import END
 from graphopt.passes.movement.splits import Splits
 from graphopt.rewriting.examples import example, filled, ints, weights
@@ -151,6 +152,13 @@ def test_a_slice_of_a_concatenation_is_of_an_operand() -> None:
     n, m = (gather(shape(each), ints(0)) for each in (x, y))
     assert optimized(slice_(joint, n, add(n, m), ints(0))).outputs == (y,)
     assert optimized(slice_(joint, ints(0), n, ints(0))).outputs == (x,)
+
+
+def test_positions_that_are_known_but_no_constants() -> None:
+    position = reshape(shape(example("float32[3]", "z")), ints())  # a 3, before it is folded
+    two = concat(example("float32[2, 4]"), example("float32[2, 4]", "y"), axis=0)
+    (made,) = by_rules(gather(two, position, axis=0), rules=GATHERS)
+    assert made is gather(example("float32[2, 4]", "y"), constant(1), axis=0)
 
 
 def test_what_reaches_into_two_operands_stays() -> None:
