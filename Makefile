@@ -55,7 +55,11 @@ zoo: $(STAMP) ## optimize and check every real model, and run it on every backen
 
 bench: $(STAMP) ## measure optimizing and running times
 	$(PY) -m tools.bench
+	$(PY) -m tools.bench_runtime
+	$(PY) -m tools.bench_scale
+	$(PY) -m tools.bench_layout
 	$(PY) -m tools.bench_function
+	$(PY) -m tools.bench_jax
 	$(PY) -m tools.bench_engine
 	$(PY) -m tools.bench_engine_speedup --pin
 	$(PY) -m tools.bench_plans

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from graphopt.backends.executable import Executable
     from graphopt.frontends.onnx import Saved
     from graphopt.graph import Graph
+    from graphopt.ir import Node
     from graphopt.pipeline import Budget, Listener, Pass
     from graphopt.remarks import Remark
 
@@ -30,7 +31,7 @@ MathName = Literal["strict", "default", "fast"]
 SNIFFED = 4096
 LFS_POINTER = b"version https://git-lfs"
 LAYOUTS = ("auto", "keep")
-SPATIAL = frozenset({("", "Conv"), ("", "MaxPool"), ("", "AveragePool")})
+SPATIAL = frozenset({("", "Conv"), ("", "MaxPool"), ("", "AveragePool"), ("", "ConvTranspose")})
 """Ops whose images may have another layout; without any, passes need not be loaded."""
 CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\r\f")
 
@@ -204,13 +205,14 @@ def compile(
     installed, and UnsupportedError for a graph that it cannot run.
     """
     from graphopt.backends import executable
+    from graphopt.body import all_nodes
 
     if layout not in LAYOUTS:
         hint = nearest(layout, list(LAYOUTS))
         raise UsageError(f"no layout is called {layout!r}{hint}", at="layout")
 
     def prepare(opened: Graph) -> Graph:
-        if layout == "keep" or not any(node.op.key in SPATIAL for node in opened.nodes):
+        if layout == "keep" or not any(map(_is_of_images, all_nodes(opened.roots))):
             return opened
         from graphopt.passes.layout.cost import TARGETS
         from graphopt.passes.layout.layout import Layout
@@ -218,6 +220,10 @@ def compile(
         return optimize(opened, [Layout(backend)]) if backend in TARGETS else opened
 
     return executable.compile(graph, backend, threads=threads, donate=donate, prepare=prepare)
+
+
+def _is_of_images(node: Node) -> bool:
+    return node.op.key in SPATIAL and node.inputs[0].rank == 4
 
 
 def resolve_pipeline(pipeline: str | Sequence[Pass]) -> list[Pass]:

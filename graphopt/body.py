@@ -14,7 +14,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from graphopt import dims
-from graphopt.dims import Size
+from graphopt.dims import Dim, Size
 from graphopt.errors import VerifyError
 from graphopt.ir import Node, flatten, rebuild, unflatten, walk
 from graphopt.types import TensorType, Type, map_shapes
@@ -206,25 +206,34 @@ def _named_values(kinds: Iterable[Type]) -> list[Node]:
     return found
 
 
-def _resized(
-    change: Callable[[dims.Symbol | dims.DimOf], Size | None],
-) -> Callable[[TensorType], TensorType]:
+def _sized(change: Callable[[Dim], Size | None]) -> Callable[[TensorType], TensorType]:
+    """From a type to the one with other sizes, and other elements that are sizes."""
+
     def resize(kind: TensorType) -> TensorType:
-        shape = None
-        if kind.shape is not None:
-            shape = tuple(None if s is None else dims.substitute(s, change) for s in kind.shape)
-        known = None
-        if kind.known is not None:
-            known = tuple(
-                dims.substitute(e, change) if isinstance(e, dims.Dim) else e for e in kind.known
-            )
+        held = (*(kind.shape or ()), *(kind.known or ()))
+        if not any(isinstance(item, Dim) for item in held):
+            return kind
+        made = [change(item) if isinstance(item, Dim) else item for item in held]
+        count = len(kind.shape or ())
+        shape = None if kind.shape is None else tuple(made[:count])
+        known = None if kind.known is None else tuple(made[count:])
         return TensorType(kind.dtype, shape).with_known(known)
 
     return resize
 
 
-_without_axes = _resized(lambda a: dims.symbol(a.name) if isinstance(a, dims.Symbol) else None)
-"""Types of parameters keep named sizes; the axes of values outside are outside."""
+def _resized(
+    change: Callable[[dims.Symbol | dims.DimOf], Size | None],
+) -> Callable[[TensorType], TensorType]:
+    return _sized(lambda size: dims.substitute(size, change))
+
+
+def _named_alone(size: Dim) -> Size | None:
+    """A size that depends on named ones alone; None for others: axes outside are outside."""
+    return None if any(isinstance(a, dims.DimOf) for a in dims.atoms(size)) else size
+
+
+_without_axes = _sized(_named_alone)
 
 
 def param_type(kind: Type) -> Type:

@@ -15,9 +15,11 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from graphopt.body import all_nodes
-from graphopt.errors import CheckError, NoTrialError
+from graphopt.errors import CheckError, LimitError, NoTrialError
 from graphopt.graph import Graph
 from graphopt.ir import walk
+from graphopt.ops.loops import loop, trip_count
+from graphopt.provenance import described
 from graphopt.samples import Feeds, Guess, guesses, sample_inputs
 from graphopt.types import DType, TensorType, dtype_of
 
@@ -27,6 +29,11 @@ COARSE = 1e-2
 """The relative tolerance of floats by their bits; COARSE for those of fewer."""
 NOISE = 1e-7
 NOISE_FACTOR = 4.0
+
+MOST = 1 << 28
+"""The iterations of a loop beyond which it is not run."""
+PATIENCE = 4
+"""So many times as long as the original may a result take."""
 
 Run = Callable[[Feeds], Sequence[Any]]
 """A program: its outputs, in order, for inputs by name; raises where it cannot run."""
@@ -62,7 +69,7 @@ class Trials:
     """Which inputs a check runs on: how many times, from which seed, and which are given.
 
     `sizes` fixes named dimensions. After `seconds` no further trial is begun, nor another size
-    tried: a check is bounded in time by that and one run.
+    tried; a run that is in a loop then is stopped, and what it found does not count.
     """
 
     count: int = 3
@@ -108,15 +115,16 @@ def check_equivalent(
     NaN and infinity, and everything else, must be equal. Raises CheckError naming the first output
     that differs, and NoTrialError when `before` ran on none of the inputs that were tried.
     """
+    drawn = Trials(trials, seed, inputs or {})
+    runs = by_reference(before, drawn), by_reference(after, drawn, PATIENCE)
+    return compare(before, *runs, drawn, Tolerance(rtol, atol))
+
+
+def by_reference(graph: Graph, trials: Trials, patience: int = 1) -> Run:
+    """A graph as the reference backend runs it, no longer than trials may take."""
     from graphopt.backends import reference
 
-    return compare(
-        before,
-        lambda feeds: reference.run(before, feeds),
-        lambda feeds: reference.run(after, feeds),
-        Trials(trials, seed, inputs or {}),
-        Tolerance(rtol, atol),
-    )
+    return partial(reference.run, graph, seconds=patience * trials.seconds)
 
 
 def compare(
@@ -126,6 +134,9 @@ def compare(
 
     Raises as `check_equivalent` does.
     """
+    endless = why_endless(graph)
+    if endless:
+        raise NoTrialError(endless)
     bits = [float_bits(graph, k) for k in range(len(graph.outputs))]
     until = time.monotonic() + trials.seconds
     found = _Worst()
@@ -163,6 +174,8 @@ def _try(
         try:
             feeds = sample_inputs(graph, seed, trials.sizes, guess=guess, given=trials.inputs)
             return feeds, run(feeds), guess, ""
+        except LimitError as error:
+            return {}, None, last, str(error)
         except Exception as error:  # whatever it is, it is the original's own
             reason = reason or " ".join(str(error).split()) or type(error).__name__
     return {}, None, last, reason or "no time was left"
@@ -305,6 +318,17 @@ def _at(at: str, where: tuple[int, ...]) -> str:
 def _told(feeds: Feeds) -> str:
     """The inputs' shapes, for a message."""
     return "inputs " + ", ".join(f"{name}{list(np.shape(item))}" for name, item in feeds.items())
+
+
+def why_endless(graph: Graph) -> str:
+    """Why a graph takes too long to run at all, "" where nothing tells that it does."""
+    for node in graph.order:
+        if node.op is loop:
+            trips, cond = (None if item.is_absent else item for item in node.inputs[:2])
+            count = trip_count(trips, cond, node.attrs["body"])
+            if isinstance(count, int) and count > MOST:
+                return f"the loop {described(graph, node)} would run {count} times"
+    return ""
 
 
 def why_unrunnable(graph: Graph) -> str:

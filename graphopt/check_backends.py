@@ -15,8 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphopt.api import compile
-from graphopt.backends import reference
-from graphopt.check import CheckResult, Run, Tolerance, Trials, compare
+from graphopt.check import CheckResult, Run, Tolerance, Trials, by_reference, compare
 from graphopt.errors import (
     CheckError,
     ExecutionError,
@@ -74,7 +73,7 @@ def _held(
     graph: Graph, backend: str, run: Run, trials: Trials, tolerance: Tolerance
 ) -> CheckResult:
     try:
-        return compare(graph, lambda feeds: reference.run(graph, feeds), run, trials, tolerance)
+        return compare(graph, by_reference(graph, trials), run, trials, tolerance)
     except NoTrialError:
         raise
     except CheckError as error:

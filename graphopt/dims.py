@@ -127,7 +127,7 @@ class Dim:
     def __str__(self) -> str:
         from graphopt.text.types import size_text
 
-        return size_text(self, lambda value: value.label)
+        return size_text(self, lambda value: value.title)
 
     __repr__ = __str__
 
@@ -374,12 +374,13 @@ def substitute(size: Size, replace: Callable[[Symbol | DimOf], Size | None]) -> 
     """`size` with its symbols and axes replaced; None where a replacement is None."""
     if isinstance(size, int):
         return size
+    if (alone := sole_atom(size)) is not None:
+        return _substitute_atom(alone, replace)
     total: Size = 0
     for mono, coefficient in size.terms.items():
         term: Size = coefficient
         for atom, power in mono:
-            new = _substitute_atom(atom, replace)
-            if new is None:
+            if (new := _substitute_atom(atom, replace)) is None:
                 return None
             term = term * product([new] * power)
         total = total + term

@@ -26,6 +26,10 @@ class TypeRuleError(GraphoptError):
     """An operation was applied to inputs or attributes that its type rule refuses."""
 
 
+class UntypedError(TypeRuleError):
+    """A value was asked for its type as a tensor of which nothing is known, an opaque op's."""
+
+
 class VerifyError(GraphoptError):
     """A graph breaks an invariant: a wrong type, an open body, a version with two successors."""
 
@@ -40,6 +44,10 @@ class ModelError(GraphoptError):
 
 class UnsupportedError(GraphoptError):
     """Something is valid but cannot be done here: no kernel, no form at the wanted opset."""
+
+
+class LimitError(UnsupportedError):
+    """A run was stopped in a loop: it takes longer than it may."""
 
 
 class ExecutionError(GraphoptError):

@@ -56,8 +56,13 @@ class Graph:
         return canonical(self.roots, self.tables)
 
     @cached_property
+    def order(self) -> tuple[Node, ...]:
+        """All nodes that the roots depend on as `walk` yields them, inputs before users."""
+        return tuple(walk(self.roots))
+
+    @cached_property
     def _count(self) -> int:
-        return sum(1 for _ in operations(walk(self.roots)))
+        return sum(1 for _ in operations(self.order))
 
     def __len__(self) -> int:
         return self._count

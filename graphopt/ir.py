@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from graphopt.dims import Size, dim_of
-from graphopt.errors import TypeRuleError
-from graphopt.types import DType, TensorType, TupleType, Type
+from graphopt.errors import TypeRuleError, UntypedError
+from graphopt.types import DType, TensorType, TupleType, Type, UnknownType
 
 if TYPE_CHECKING:
     from graphopt.body import Body
@@ -67,8 +67,13 @@ class Node:
     _open: bool
 
     def __new__(
-        cls, op: Op, inputs: tuple[Node, ...] = (), attrs: Attributes = NO_ATTRIBUTES
+        cls,
+        op: Op,
+        inputs: tuple[Node, ...] = (),
+        attrs: Attributes = NO_ATTRIBUTES,
+        derived: Type | None = None,
     ) -> Node:
+        """`derived` is the type where it is known already to be what the rule derives."""
         key = (op, inputs, attributes_key(attrs)) if attrs else (op, inputs)
         entry = _table.get(key)
         if entry is not None and (known := entry()) is not None:
@@ -77,7 +82,7 @@ class Node:
         node.op = op
         node.inputs = inputs
         node.attrs = MappingProxyType(dict(attrs)) if attrs else NO_ATTRIBUTES
-        node._type = kind = op.infer_type(inputs, node.attrs)
+        node._type = kind = op.infer_type(inputs, node.attrs) if derived is None else derived
         node._open = type(kind) is TensorType and kind.shape is not None and None in kind.shape
         made = _Entry(node, _forget)
         made.key = key
@@ -107,13 +112,19 @@ class Node:
 
     @property
     def tensor_type(self) -> TensorType:
-        """The type of a value that must be a tensor; raises TypeRuleError if it is not."""
+        """The type of a value that must be a tensor; raises TypeRuleError if it is not, and of it
+        UntypedError if that is not known."""
         return self._tensor(self.type)
 
     def _tensor(self, kind: Type) -> TensorType:
         if isinstance(kind, TensorType):
             return kind
-        raise TypeRuleError(f"a tensor is wanted, not {kind}", at=self.label)
+        wrong = UntypedError if isinstance(kind, UnknownType) else TypeRuleError
+        raise wrong(f"a tensor is wanted, not {kind}", at=self.label)
+
+    def _told(self, kind: Type) -> TensorType | None:
+        """The type of a tensor; None where nothing is known of it, not even that it is one."""
+        return None if isinstance(kind, UnknownType) else self._tensor(kind)
 
     @property
     def dtype(self) -> DType:
@@ -123,17 +134,20 @@ class Node:
     @property
     def shape(self) -> tuple[Size, ...] | None:
         """The shape of a tensor, None when even the rank is not known."""
-        return self.tensor_type.shape  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+        kind = self._told(self.type)
+        return None if kind is None else kind.shape  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
     @property
     def rank(self) -> int | None:
         """The number of axes of a tensor, None when it is not known."""
-        return self._tensor(self._type).rank
+        kind = self._told(self._type)
+        return None if kind is None else kind.rank
 
     @property
     def known(self) -> tuple[Any, ...] | None:
         """The elements of a small tensor in C order, as far as known: numbers, Dims, None."""
-        return self.tensor_type.known
+        kind = self._told(self.type)
+        return None if kind is None else kind.known
 
     @property
     def ints(self) -> tuple[int, ...] | None:
@@ -166,18 +180,36 @@ class Node:
     @property
     def label(self) -> str:
         """A short name for messages: not unique, not parsed back."""
+        if self.op.name == "Out":
+            return f"{self.inputs[0].label}:{self.attrs['index']}"
+        title = self.title
+        return title if title[0] == "%" else f"{self.op.name}@{id(self) & 0xFFFFFF:x}"
+
+    @property
+    def title(self) -> str:
+        """As `label`, but the same in every process, and of different values of one op."""
         name = self.attrs.get("name")
         if self.op.name == "Input" and isinstance(name, str):
             return f"%{name}"
         if self.op.name == "Out":
-            return f"{self.inputs[0].label}:{self.attrs['index']}"
-        return f"{self.op.name}@{id(self) & 0xFFFFFF:x}"
+            return f"{self.inputs[0].title}:{self.attrs['index']}"
+        return f"Bound:{self.attrs['index']}" if self.op.name == "Bound" else self.op.name
 
     def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
         """This node over other inputs; itself when they are the same objects."""
         if inputs == self.inputs:  # nodes are equal when they are the same object
             return self
-        return Node(self.op, inputs, self.attrs)
+        same = len(inputs) == len(self.inputs) and all(map(Node._alike, inputs, self.inputs))
+        return Node(self.op, inputs, self.attrs, self._type if same else None)
+
+    def _alike(self, other: Node) -> bool:
+        """Whether type rules, which see types and constants, cannot tell two values apart."""
+        return self is other or (
+            not self._open
+            and self._type == other._type
+            and type(self._type) is TensorType
+            and "Constant" not in (self.op.name, other.op.name)
+        )
 
     def __copy__(self) -> Node:
         return self

@@ -16,13 +16,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from graphopt.body import Body
 from graphopt.errors import GraphoptError, PassError
 from graphopt.graph import Graph
 from graphopt.ir import Node
 from graphopt.refine import signature_refines
 from graphopt.remarks import Log, Replay
 from graphopt.report import PassRecord, Report
-from graphopt.rewriting.plan import Planner, followed
+from graphopt.rewriting.plan import Planner, followed, in_scopes
 from graphopt.rewriting.rule import Math, RuleSet
 from graphopt.rewriting.sweep import Dispatch, Rewriter, sweep
 from graphopt.rewriting.uses import Uses
@@ -59,6 +60,21 @@ class Pass(ABC):
             if getattr(self, item.name) != item.default
         )
         return f"{self.name}{{{options}}}" if options else self.name
+
+
+class ScopePass(Pass):
+    """A rewrite of one scope at a time, for what is planned by looking at all of it.
+
+    Every body is rewritten by itself, those inside it first, then the graph: nothing moves from one
+    scope to another.
+    """
+
+    def run(self, graph: Graph, context: Context) -> Graph:
+        return in_scopes(graph, lambda scope: self.scope(scope, context), context.settled(self))
+
+    @abstractmethod
+    def scope(self, graph: Graph, context: Context) -> Graph:
+        """The rewritten graph, or body as a graph, its own bodies left alone."""
 
 
 class Listener(Protocol):
@@ -118,6 +134,7 @@ class Context:
     _resident: int = 0
     _dispatches: dict[int, Dispatch] = field(default_factory=dict[int, Dispatch])
     _settled: tuple[Graph | None, set[Pass]] = field(default_factory=lambda: (None, set[Pass]()))
+    _bodies: dict[Pass, set[Body]] = field(default_factory=dict[Pass, set[Body]])
 
     def enabled(self, name: str) -> bool:
         """Whether a pass or rule is not switched off; `family` switches off `family.rule` too."""
@@ -243,6 +260,10 @@ class Context:
         for listener in self.listeners:
             listener.after(pass_, graph, made, record)
         return made
+
+    def settled(self, pass_: Pass) -> set[Body]:
+        """The bodies that a pass ran on and left alone; it adds to them."""
+        return self._bodies.setdefault(pass_, set())
 
     def is_settled(self, pass_: Pass, graph: Graph) -> bool:
         """Whether a pass ran on this very graph and left it alone."""

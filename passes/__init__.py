@@ -12,6 +12,7 @@ from graphopt.passes.branches.choices import MergeChoices
 from graphopt.passes.branches.loop_motion import Loops
 from graphopt.passes.branches.ranks import DemandedRanks
 from graphopt.passes.contractions.parallel import MergeProducts
+from graphopt.passes.contractions.scale_parts import ScaleParts
 from graphopt.passes.fold import DedupConstants, FoldConstants
 from graphopt.passes.fusion.fuse import IDIOMS, Fuse, OpenGroups
 from graphopt.passes.layout.layout import Layout
@@ -41,6 +42,7 @@ def rounds(max_bytes: int = 1 << 16, unroll: int = 32) -> tuple[Pass, ...]:
         Prune(),
         Loops(unroll),
         FoldAffine(),
+        ScaleParts(),
         Commuted(),
         MergeChoices(),
         Sizes(),
@@ -91,6 +93,7 @@ PASSES: Mapping[str, type[Pass]] = {
         OpenGroups,
         Prune,
         Saturate,
+        ScaleParts,
         Simplify,
         Sizes,
         Splits,

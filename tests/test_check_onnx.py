@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from graphopt import check_onnx
+from graphopt import check_onnx, save
+from graphopt.body import Body
 from graphopt.check import Tolerance, Trials
 from graphopt.check_onnx import check_models, session
 from graphopt.errors import CheckError, MissingExtraError, NoTrialError, UnsupportedError
-from graphopt.structural import graph_input
+from graphopt.ops.arithmetic import add
+from graphopt.ops.loops import loop
+from graphopt.structural import constant, graph_input
 from graphopt.types import DType, TensorType
 from tests.toy import graph_of
 
@@ -79,3 +83,22 @@ def test_missing_runtime_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check_onnx, "available", lambda: False)
     with pytest.raises(MissingExtraError, match="pip install 'graphopt\\[check\\]'"):
         session(model("Neg"))
+
+
+def test_a_loop_that_does_not_end_is_stopped() -> None:
+    k, go, s = (
+        graph_input(name, TensorType(kind, ()))
+        for name, kind in (("k", DType.INT64), ("go", DType.BOOL), ("s", DType.INT64))
+    )
+    yes = constant(True)
+    body = Body.close((k, go, s), (), (yes, add(s, constant(1))))
+    graph = graph_of(loop(None, yes, s, body=body), inputs=(s,))
+    file = BytesIO()
+    save(graph, file)
+    endless = file.getvalue()
+    with pytest.raises(NoTrialError, match=r"stopped after 0\.2 s of running"):
+        check_models(graph, endless, endless, Trials(seconds=0.2), Tolerance())
+
+
+def test_what_has_no_loop_is_not_stopped() -> None:
+    assert check_models(GRAPH, model("Neg"), model("Neg"), Trials(1, seconds=0), Tolerance()).valid

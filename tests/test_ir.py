@@ -20,6 +20,9 @@ from graphopt.body import Body
 from graphopt.dims import dim_of, symbol
 from graphopt.errors import TypeRuleError, VerifyError
 from graphopt.ir import Node, attribute_key, rebuild, table_size, unflatten, walk
+from graphopt.op import Op
+from graphopt.ops.generate import range_
+from graphopt.ops.shape import shape
 from graphopt.structural import (
     barrier,
     bound,
@@ -281,3 +284,33 @@ def test_rebuild_asks_once_for_every_node_before_its_inputs() -> None:
     asked: list[Node] = []
     rebuild([join(inner, inner), neg(inner)], asked.append)
     assert asked == [join(inner, inner), inner, X, neg(inner)]
+
+
+def test_a_type_is_derived_anew_only_where_the_inputs_may_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    y = graph_input("y", F32)
+    wide, other, third = (graph_input(name, OPEN) for name in ("wide", "other", "third"))
+    one, two = constant(np.float32(1)), constant(np.float32(2))
+    wanted = [
+        (neg(X), (y,), 0),
+        (neg(X), (wide,), 1),
+        (neg(other), (third,), 1),
+        (shape(wide), (other,), 1),
+        (range_(constant(np.float32(0)), two, one), (constant(np.float32(0)), two, two), 1),
+        (join(X, y), (y, X), 0),
+        (join(X, y), (y,), 1),
+    ]
+    derived: list[Op] = []
+    infer = Op.infer_type
+
+    def counted(self: Op, *arguments: Any) -> Any:
+        derived.append(self)
+        return infer(self, *arguments)
+
+    monkeypatch.setattr(Op, "infer_type", counted)
+    for node, inputs, times in wanted:
+        derived.clear()
+        made = node.with_inputs(inputs)
+        assert len(derived) == times
+        assert made.derived_type == infer(made.op, made.inputs, made.attrs)

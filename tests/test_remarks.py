@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
 
 import graphopt
+from graphopt.body import Body
 from graphopt.errors import UsageError
 from graphopt.fingerprint import Fingerprints
 from graphopt.graph import Graph
 from graphopt.ops.arithmetic import add
+from graphopt.ops.control import if_
 from graphopt.ops.functions import exp, neg
 from graphopt.ops.movement import transpose
+from graphopt.ops.selection import non_zero
 from graphopt.pipeline import Context, Pass
 from graphopt.records import Record, Tables
 from graphopt.remarks import lines_of, parse_kinds
@@ -135,3 +139,20 @@ def test_fingerprints_tell_nodes_apart_and_nothing_else() -> None:
     made = [first(value) for value in values]
     assert len(set(made)) == len(values)
     assert made == [second(value) for value in reversed(values)][::-1]
+
+
+ADDRESS = re.compile(r"0x[0-9a-f]{6,}|@[0-9a-f]{4,}")
+
+
+def test_remarks_have_no_addresses() -> None:
+    """Sizes that only running tells are those of an op or of a parameter, in every process."""
+    x, p = example("float32[?, 3]"), example("bool[]", "p")
+    taken = non_zero(x)
+    other = Body.close((), (x,), (exp(x),))
+    chosen = if_(p, x, then_branch=Body.close((), (x,), (neg(neg(x)),)), else_branch=other)
+    graph = Graph((x, p), (add(neg(neg(taken)), taken), chosen), ("a", "b"))
+    report = graphopt.optimize(graph, "O2", remarks="passed,missed").report
+    assert report is not None
+    told = "\n".join(lines_of(report.remarks))
+    assert "dim(NonZero, 1)" in told and "dim(Bound:0, 0)" in told
+    assert ADDRESS.findall(told) == []

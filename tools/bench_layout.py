@@ -11,8 +11,8 @@ differ by less than the margin below which the pass changes nothing, either is r
 
     python -m tools.bench_layout --figures [MODEL...] [--backend numpy]
 
-times every convolution and pool of the models in both layouts, alone, and shows the figures that
-fit best, as they stand in passes/layout/cost.py, in microseconds.
+times every convolution and pool of the models, and some other operators, in both layouts, alone,
+and shows the figures that fit best, as they stand in passes/layout/cost.py, in microseconds.
 
 Exit status: 0 if model and measurement agree and no choice loses, 1 if not, 2 wrong usage, 3 a
 model cannot be had.
@@ -23,8 +23,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
+from math import prod
 from statistics import median
 from typing import Any
 
@@ -38,14 +40,27 @@ from graphopt.fusion import expanded
 from graphopt.graph import Graph
 from graphopt.ir import Node
 from graphopt.ops.channels_last import TO_LAST
+from graphopt.ops.conv_transpose import conv_transpose
+from graphopt.ops.movement import depth_to_space, space_to_depth
+from graphopt.ops.normalization import (
+    batch_normalization,
+    group_normalization,
+    instance_normalization,
+)
+from graphopt.ops.norms import lrn
+from graphopt.ops.pool import average_pool, max_pool
+from graphopt.ops.pool_global import global_average_pool
+from graphopt.ops.resize import resize
+from graphopt.ops.softmax import softmax
 from graphopt.passes.layout.cost import TARGETS, Amounts, Target, amounts_of
-from graphopt.passes.layout.forms import LAST
+from graphopt.passes.layout.forms import relaid, works
 from graphopt.passes.layout.layout import Images, Layout
+from graphopt.passes.movement.permuted import permuted
 from graphopt.passes.movement.transposes import moved
 from graphopt.pipeline import Context
 from graphopt.specialize import specialize
-from graphopt.structural import graph_input
-from graphopt.types import TensorType
+from graphopt.structural import constant, graph_input
+from graphopt.types import DType, TensorType
 from tools import latency_race, models, zoo
 from tools.latency_peaks import blas_kernels
 from tools.seeded import seeded
@@ -164,12 +179,50 @@ def turns(calls: Mapping[str, latency_race.Call], rounds: int) -> dict[str, floa
 # The figures.
 
 
+SIZES = ((16, 80), (32, 56), (64, 40), (128, 20), (256, 14), (512, 8))
+"""Channels, and rows and columns, of images for operators that few models have."""
+
+
+def others() -> Iterator[Node]:
+    """Nodes of operators that few models have."""
+    for c, side in SIZES:
+        x = graph_input("x", TensorType(DType.FLOAT32, (1, c, side, side)))
+        vectors = [filled(0.5 + k, c) for k in range(4)]
+        yield batch_normalization(x, *vectors)
+        yield instance_normalization(x, *vectors[:2])
+        yield group_normalization(x, *vectors[:2], num_groups=8)
+        yield lrn(x, size=5)
+        yield global_average_pool(x)
+        yield softmax(x, axis=1)
+        for mode in ("nearest", "linear"):
+            yield resize(x, None, constant([2, 2], DType.FLOAT32), axes=(2, 3), mode=mode)
+        for blocksize in (2, 4):
+            yield depth_to_space(x, blocksize=blocksize)
+        yield space_to_depth(x, blocksize=2)
+        for size in (2, 3, 4):
+            filters = filled(0.1, c, c // 2, size, size)
+            yield conv_transpose(x, filters, strides=(2, 2), pads=(size - 2, 0, 1, 1))
+        for size, stride in ((2, 2), (3, 1), (3, 2), (5, 1)):
+            attrs = {"kernel_shape": (size, size), "strides": (stride, stride)}
+            yield max_pool(x, **attrs)
+            yield average_pool(x, **attrs)
+
+
+def filled(number: float, *shape: int) -> Node:
+    """A constant of numbers from one on."""
+    return constant(np.linspace(number, 1 + number, prod(shape), dtype=np.float32).reshape(shape))
+
+
 def alone(node: Node, backend: str, last: bool, rounds: int = 40) -> float:
     """The microseconds of a node over an image, in a layout; of the fastest call."""
     order = TO_LAST if last else (0, 1, 2, 3)
     shape = tuple(int(str((node.inputs[0].shape or ())[axis])) for axis in order)
     x = graph_input("x", TensorType(node.dtype, shape))
-    made = (LAST[node.op] if last else node.op)(x, *node.inputs[1:], **node.attrs)
+    inputs = (x, *node.inputs[1:])
+    if last:
+        made = (relaid if works(node) else permuted)(node, TO_LAST, inputs)
+    else:
+        made = node.with_inputs(inputs)
     graph = Graph((x,), (made,), ("y",))
     run = graphopt.compile(graph, backend, threads=1, layout="keep")
     array = np.random.default_rng(0).standard_normal(shape).astype(node.dtype.numpy)
@@ -194,11 +247,10 @@ def fitted(amounts: Sequence[Amounts], seen: Sequence[float]) -> Amounts:
 def figures(names: Sequence[str], backend: str) -> None:
     """Show the figures of a backend that fit what is measured best."""
     nodes: dict[tuple[Any, ...], Node] = {}
-    for name in names:
-        for node in loaded(name)[0].nodes:
-            if node.op in LAST and "outputs" not in node.attrs and node.inputs[0].rank == 4:
-                shapes = tuple(item.shape for item in node.inputs[:2])
-                nodes.setdefault((node.op, shapes, str(node.attrs)), node)
+    for node in chain(*(loaded(name)[0].nodes for name in names), others()):
+        if amounts_of(node, True)[0] and (works(node) or node.op is softmax):
+            types = tuple(item.derived_type for item in node.inputs[:2])
+            nodes.setdefault((node.op, types, str(node.attrs)), node)
     kinds: dict[str, list[tuple[Node, tuple[Amounts, Amounts]]]] = {}
     for node in nodes.values():
         kind, amounts = amounts_of(node, True)

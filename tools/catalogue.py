@@ -1,8 +1,9 @@
-"""Print which of our rules and passes does what each rewrite of Grappler does, as Markdown.
+"""Print which of our rules and passes does what each rewrite of Grappler and others does.
 
     python -m tools.catalogue > catalogue.md
 
-One table a family. What a rule says, needs and shows is printed by `graphopt-opt --list-rules`.
+One Markdown table a family, then one for each of those that rewrite what Grappler does not. What a
+rule says, needs and shows is printed by `graphopt-opt --list-rules`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from fnmatch import fnmatchcase
 from graphopt.cli.listing import first_line
 from graphopt.passes import PASSES, RULES
 from graphopt.rewriting.rule import Rule
+from tools.catalogue_extras import EXTRAS
 from tools.catalogue_rows import TABLES, Row
 
 
@@ -41,7 +43,7 @@ def families(rules: Iterable[Rule]) -> Mapping[str, list[Rule]]:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """A row of the table: its number, Grappler's name, what does it here, its class, the words."""
+    """A row of the table: its key, its name elsewhere, what does it here, its class, the words."""
     named: list[str] = []
     said: list[str] = []
     classes: set[str] = set()
@@ -59,8 +61,9 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def lines() -> Iterator[str]:
     """The tables, line by line."""
-    for title, rows in TABLES.items():
-        yield from (f"## {title}", "", "| | Grappler | graphopt | class | what |", "|---" * 5 + "|")
+    tables = [("Grappler", title, rows) for title, rows in TABLES.items()]
+    for whose, title, rows in (*tables, *((name, name, rows) for name, rows in EXTRAS.items())):
+        yield from (f"## {title}", "", f"| | {whose} | graphopt | class | what |", "|---" * 5 + "|")
         for row in rows:
             yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells(row)) + " |"
         yield ""

@@ -12,8 +12,10 @@ from functools import partial
 from typing import Any
 
 from graphopt import analysis
+from graphopt.frontends.onnx.microsoft_heads import heads
+from graphopt.frontends.onnx.microsoft_nodes import operator, single
 from graphopt.ir import Node
-from graphopt.op import Op, absent
+from graphopt.op import Op
 from graphopt.ops.activation import gelu, hard_sigmoid, leaky_relu, relu, sigmoid, swish
 from graphopt.ops.arithmetic import add
 from graphopt.ops.conv import conv
@@ -35,28 +37,12 @@ from graphopt.rewriting import (
 )
 from graphopt.rewriting.examples import example, filled, weights
 from graphopt.rewriting.guards import same_shape, used_once
-from graphopt.structural import opaque
-from graphopt.types import DType
-
-DOMAIN = "com.microsoft"
-
-
-def operator(
-    root: Node, name: str, *inputs: Node | None, domain: str = DOMAIN, **attributes: Any
-) -> Node:
-    """A node of an operator of the runtime in place of `root`."""
-    given = tuple(absent if item is None else item for item in inputs)
-    while given and given[-1].is_absent:
-        given = given[:-1]
-    types = (root.derived_type,)
-    return opaque(domain, name, given, origin=-1, types=types, attrs=attributes)
 
 
 def _x(dtype: str = "float32") -> Node:
     return example(f"{dtype}[N, 3, 8]")
 
 
-single = Guard("it is float32", lambda root: root.dtype is DType.FLOAT32)
 a_vector = Guard("the bias is a vector", lambda b: b.rank == 1)
 
 
@@ -275,7 +261,7 @@ def older_rms_norm(x: Float, s: Float, a: Attr, e: Attr) -> Equations:
     )
 
 
-FUSED = bias_gelu + turned_product + activated_conv + residual_conv
+FUSED = heads + bias_gelu + turned_product + activated_conv + residual_conv
 RENAMED: tuple[tuple[int, RuleSet], ...] = (
     (17, older_layer_norm),
     (20, older_gelu),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from graphopt.body import Body
 from graphopt.errors import UsageError, nearest
-from graphopt.frontends.onnx import microsoft
+from graphopt.frontends.onnx import microsoft, spelled
 from graphopt.fusion import expanded, form_of
 from graphopt.graph import Graph
 from graphopt.ir import Node, types_of, walk
@@ -36,6 +36,7 @@ PORTABLE: Mapping[str, tuple[Capability, ...]] = {
     "Attention": ((23, SINGLE),),
     "Div": ((7, FLOATS),),
     "Erf": ((9, FLOATS),),
+    "GRU": ((7, SINGLE),),
     "Gelu": ((20, SINGLE),),
     "GroupNormalization": ((21, FLOATS),),
     "HardSigmoid": ((7, SINGLE),),
@@ -48,9 +49,11 @@ PORTABLE: Mapping[str, tuple[Capability, ...]] = {
     "Mul": ((7, FLOATS),),
     "RMSNormalization": ((23, FLOATS),),
     "Softmax": ((13, FLOATS),),
+    "Squeeze": ((7, FLOATS),),
     "Sum": ((8, FLOATS),),
     "Swish": ((24, FLOATS),),
     "Transpose": ((7, FLOATS),),
+    "Unsqueeze": ((7, FLOATS),),
 }
 """The standard operators that forms consist of, where runtimes have them: ONNX defines some for
 float64 too that none implements, and a model must not stop running for being optimized."""
@@ -89,7 +92,7 @@ def inside(body: Body) -> Iterator[Node]:
 
 
 TARGETS: Mapping[str, Target] = {
-    "portable": Target(PORTABLE),
+    "portable": Target(PORTABLE, spelled.rules_at),
     "ort": Target(ORT, microsoft.rules_at),
 }
 

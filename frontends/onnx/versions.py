@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graphopt.errors import UnsupportedError
-from graphopt.frontends.onnx import microsoft
 from graphopt.frontends.onnx.export import Exporter
 from graphopt.frontends.onnx.forms import expressed
+from graphopt.frontends.onnx.microsoft_nodes import DOMAIN
 from graphopt.frontends.onnx.schemas import ir_of_opset, own_opset
 from graphopt.frontends.onnx.targets import suited
 from graphopt.graph import Graph
@@ -37,7 +37,7 @@ def exported(
     used = "" in opsets or "" in exporter.domains or not opsets
     if used and exporter.version != opsets.get(""):
         opsets[""] = exporter.version
-    for domain in exporter.domains & {microsoft.DOMAIN}:
+    for domain in exporter.domains & {DOMAIN}:
         opsets.setdefault(domain, 1)
     ir_version = max(info.ir_version, exporter.ir_version)
     if exporter.version > original:

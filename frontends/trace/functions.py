@@ -18,9 +18,9 @@ from typing import Any, overload
 
 import numpy as np
 
-from graphopt.api import collector_paused, optimize
+from graphopt.api import LayoutName, collector_paused, optimize
+from graphopt.api import compile as compile_graph
 from graphopt.backends.executable import BACKENDS, Executable
-from graphopt.backends.executable import compile as compile_graph
 from graphopt.errors import UsageError, nearest
 from graphopt.frontends.trace.arguments import Leaf, Parameters, as_array, describe
 from graphopt.frontends.trace.calls import MISS, Pattern, call_code, entry_code
@@ -181,7 +181,10 @@ class Function:
         known = self._executables.get(traced)
         if known is None:
             graph = optimize(traced.graph, "O2", math=self.options.math)
-            known = compile_graph(graph, self.options.backend, threads=self.options.threads)
+            layout: LayoutName = "keep" if self.options.math == "strict" else "auto"
+            known = compile_graph(
+                graph, self.options.backend, threads=self.options.threads, layout=layout
+            )
             if self._signature is not None:
                 self._executables[traced] = known
         return known

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from graphopt.api import MathName, optimize
-from graphopt.backends.executable import compile as compile_graph
+from graphopt.api import LayoutName, MathName, optimize
+from graphopt.api import compile as compile_graph
 from graphopt.errors import UsageError
 from graphopt.frontends.trace.arguments import Leaf, Parameters, as_array, describe
 from graphopt.frontends.trace.calls import MISS, entry_code
@@ -40,9 +40,15 @@ class Lowered:
         graph = optimize(self.traced.graph, pipeline, math=math)
         return replace(self, traced=self.traced.with_graph(graph))
 
-    def compile(self, backend: str = "numpy", *, threads: int | None = None) -> Compiled:
+    def compile(
+        self,
+        backend: str = "numpy",
+        *,
+        threads: int | None = None,
+        layout: LayoutName = "auto",
+    ) -> Compiled:
         """The function compiled. Raises as `graphopt.compile` does."""
-        executable = compile_graph(self.traced.graph, backend, threads=threads)
+        executable = compile_graph(self.traced.graph, backend, threads=threads, layout=layout)
         entry = entry_code(self.traced, executable, self.traced.graph.outputs, self.leaves)
         return Compiled(self, entry)
 

@@ -43,6 +43,10 @@ class NumpyNamespace:
         inexact = (quotient * y != x) & ((x < 0) != (y < 0))
         return np.asarray(quotient + inexact.astype(x.dtype))
 
+    def power(self, x: Array, y: Array) -> Array:
+        """x to the power of y; NumPy's own is the root where one 0.5 is y: not of -0 and -inf."""
+        return exact_roots(np.power(x, y), x, y)
+
     def cast(self, x: Array, dtype: DType, saturate: bool = True, round_mode: str = "up") -> Array:
         """x as another dtype, by the rules of ONNX's Cast.
 
@@ -89,7 +93,16 @@ class NumpyNamespace:
         """The outputs of a body run on arguments."""
         from graphopt.backends.reference import run_body
 
-        return run_body(body, arguments)
+        return run_body(body, arguments, self)
+
+
+def exact_roots(made: np.ndarray[Any, Any], x: Array, y: Array) -> Array:
+    """NumPy's x to the power of y, that of 0.5 mended: of -0 it is 0, of -inf it is inf."""
+    half: Array = np.equal(y, 0.5)
+    if made.dtype.kind != "f" or not half.any():
+        return made
+    size: np.ndarray[Any, Any] = np.abs(x)
+    return np.where(half & ((size == 0) | (size == np.inf)), size, made)
 
 
 def _parse(texts: Array, dtype: DType) -> Array:

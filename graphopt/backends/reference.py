@@ -6,35 +6,56 @@ before a kernel sees them, since NumPy gives other bits on strided views.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphopt.backends.inputs import bind_inputs
-from graphopt.backends.namespace import NUMPY
+from graphopt.backends.namespace import NUMPY, NumpyNamespace
 from graphopt.body import Body
-from graphopt.errors import ExecutionError, GraphoptError, UnsupportedError
+from graphopt.errors import ExecutionError, GraphoptError, LimitError, UnsupportedError
 from graphopt.graph import Graph
 from graphopt.ir import Node, walk
 
 Array = Any
 
 
-def run(graph: Graph, feeds: Mapping[str, Any]) -> tuple[Array, ...]:
+class _Timed(NumpyNamespace):
+    """Kernels' functions that run no further body once so many seconds have passed."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.until = seconds, time.monotonic() + seconds
+
+    def call(self, body: Body, arguments: Sequence[Array]) -> tuple[Array, ...]:
+        """The outputs of a body run on arguments; raises LimitError."""
+        if time.monotonic() > self.until:
+            raise LimitError(f"stopped after {self.seconds:g} s of running")
+        return super().call(body, arguments)
+
+
+def run(
+    graph: Graph, feeds: Mapping[str, Any], *, seconds: float | None = None
+) -> tuple[Array, ...]:
     """The outputs of a graph for inputs by name.
 
-    Raises ExecutionError for missing, unknown or ill-typed inputs and for kernels that fail, and
-    UnsupportedError for an op without a kernel.
+    After `seconds`, if given, no iteration of a loop is begun. Raises ExecutionError for missing,
+    unknown or ill-typed inputs and for kernels that fail, UnsupportedError for an op without a
+    kernel and LimitError for a loop that was stopped.
     """
+    xp = NUMPY if seconds is None else _Timed(seconds)
     environment = bind_inputs(graph, feeds)
     if graph.effects:
         raise UnsupportedError("a graph with effects cannot be run by the reference backend yet")
-    return evaluate_all(graph.nodes, graph.outputs, environment)
+    return evaluate_all(graph.nodes, graph.outputs, environment, xp)
 
 
 def evaluate_all(
-    nodes: Sequence[Node], outputs: Sequence[Node], environment: dict[Node, Array]
+    nodes: Sequence[Node],
+    outputs: Sequence[Node],
+    environment: dict[Node, Array],
+    xp: NumpyNamespace = NUMPY,
 ) -> tuple[Array, ...]:
     """Run nodes in order over an environment of inputs; a value is dropped after its last use."""
     left: dict[Node, int] = {}
@@ -46,7 +67,7 @@ def evaluate_all(
     with np.errstate(all="ignore"):
         for node in nodes:
             if node not in environment:
-                environment[node] = evaluate(node, [environment[item] for item in node.inputs])
+                environment[node] = evaluate(node, [environment[item] for item in node.inputs], xp)
             for item in node.inputs:
                 left[item] -= 1
                 if not left[item]:
@@ -54,7 +75,7 @@ def evaluate_all(
     return tuple(environment[node] for node in outputs)
 
 
-def evaluate(node: Node, operands: Sequence[Array]) -> Array:
+def evaluate(node: Node, operands: Sequence[Array], xp: NumpyNamespace = NUMPY) -> Array:
     """The result of one node on arrays (None: absent); a tuple when it has several outputs.
 
     Raises ExecutionError naming the node when its kernel fails.
@@ -66,7 +87,7 @@ def evaluate(node: Node, operands: Sequence[Array]) -> Array:
         raise UnsupportedError(f"no kernel for the operator {op!r}", at=node.label)
     ready = [_contiguous(operand) for operand in operands]
     try:
-        made = op.kernel(NUMPY, *ready, **op.arguments(node.attrs))
+        made = op.kernel(xp, *ready, **op.arguments(node.attrs))
     except GraphoptError as error:
         error.at = error.at or node.label
         raise
@@ -86,11 +107,13 @@ def _as_array(value: Array) -> Array:
     return np.asarray(value) if isinstance(value, np.generic) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 
-def run_body(body: Body, arguments: Sequence[Array]) -> tuple[Array, ...]:
+def run_body(
+    body: Body, arguments: Sequence[Array], xp: NumpyNamespace = NUMPY
+) -> tuple[Array, ...]:
     """The outputs of a body on arguments, one a parameter."""
     nodes = list(walk(body.outputs))
     environment = {n: arguments[n.attrs["index"]] for n in nodes if n.op.name == "Bound"}
-    return evaluate_all(nodes, body.outputs, environment)
+    return evaluate_all(nodes, body.outputs, environment, xp)
 
 
 def lower(

@@ -25,7 +25,7 @@ def opt(argv: list[str] | None = None) -> int:
     """`graphopt-opt`: optimize a model. Returns the exit status."""
     from graphopt.cli.options import parse
 
-    arguments = sys.argv[1:] if argv is None else argv
+    arguments = _given(argv)
     try:
         options = parse(arguments)
     except SystemExit as stop:
@@ -37,7 +37,7 @@ def opt(argv: list[str] | None = None) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """`graphopt`: the commands. Returns the exit status."""
-    arguments = sys.argv[1:] if argv is None else argv
+    arguments = _given(argv)
     command, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     if command == "opt":
         return opt(rest)
@@ -54,6 +54,17 @@ def main(argv: list[str] | None = None) -> int:
     wrong = f"no command is called {command!r}{hint}" if command else "a command is missing"
     print(f"graphopt: {wrong}; see graphopt --help", file=sys.stderr)
     return USAGE
+
+
+def _given(argv: list[str] | None) -> list[str]:
+    """The arguments. Those of the process say that it is all ours: no search for cyclic garbage
+    then, which finds next to nothing while modules are imported, models loaded, and at the end."""
+    if argv is not None:
+        return argv
+    import gc
+
+    gc.disable()
+    return sys.argv[1:]
 
 
 def _finish(status: int) -> int:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from graphopt import api, check_onnx
-from graphopt.check import CheckResult, Tolerance, Trials, compare, why_unrunnable
+from graphopt.check import (
+    PATIENCE,
+    CheckResult,
+    Tolerance,
+    Trials,
+    by_reference,
+    compare,
+    why_unrunnable,
+)
 from graphopt.cli.options import Options
 from graphopt.cli.sizes import head_of
 from graphopt.errors import (
@@ -91,14 +98,13 @@ def _checks(
     tolerance: Tolerance,
 ) -> dict[str, Callable[[], CheckResult]]:
     """The checks that can be made here, by the name of who makes them."""
-    from graphopt.backends import reference
 
-    def by_reference() -> CheckResult:
+    def referred() -> CheckResult:
         why = why_unrunnable(before) or why_unrunnable(after)
         if why:
             raise UnsupportedError(why)
-        run = partial(reference.run, before), partial(reference.run, after)
-        return compare(before, *run, trials, tolerance)
+        runs = by_reference(before, trials), by_reference(after, trials, PATIENCE)
+        return compare(before, *runs, trials, tolerance)
 
     def by_onnx() -> CheckResult:
         with tempfile.TemporaryDirectory(prefix="graphopt-") as folder:
@@ -110,7 +116,7 @@ def _checks(
                 api.save(before, original)
             return check_onnx.check_models(before, original, result, trials, tolerance)
 
-    checks = {"reference": by_reference}
+    checks = {"reference": referred}
     if check_onnx.available():
         checks["ONNX Runtime"] = by_onnx
     elif why_unrunnable(before):

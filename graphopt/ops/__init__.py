@@ -41,6 +41,7 @@ FAMILIES = (
     "graphopt.ops.linalg",
     "graphopt.ops.conv",
     "graphopt.ops.channels_last",
+    "graphopt.ops.channels_last_norms",
     "graphopt.ops.conv_transpose",
     "graphopt.ops.deform",
     "graphopt.ops.integer",

@@ -14,10 +14,11 @@ from graphopt.op import Array, Facts, Ints, Op, Xp, op
 from graphopt.ops.checks import check_rank, check_size
 from graphopt.ops.common import tensor
 from graphopt.ops.conv import BLOCK, conv, kernel_of
+from graphopt.ops.conv_transpose import conv_transpose, crop, transposed
 from graphopt.ops.examples import given
 from graphopt.ops.kernels import wide
 from graphopt.ops.movement import transpose
-from graphopt.ops.pool import average_pool, covered, greatest, max_pool
+from graphopt.ops.pool import average_pool, covered, greatest, max_pool, summed
 from graphopt.ops.window import Window, padded, taps, window
 from graphopt.ranges import ValueFacts
 from graphopt.types import DType, TensorType, Type
@@ -81,7 +82,7 @@ def depthwise(xp: Xp, parts: list[Array], w: Array, along: int = 1) -> Array:
 
 
 def repeated(xp: Xp, vector: Array, along: int) -> Array:
-    """A vector, so many times if that is not once: (along, C)."""
+    """A vector along the last axis, so many times if that is not once: (along, C)."""
     return vector if along == 1 else xp.ones((along, 1), vector.dtype) * vector
 
 
@@ -116,6 +117,39 @@ def conv_last(
     return xp.asarray(add_bias_last(xp, made, bias), dtype)
 
 
+@op("ConvTransposeLast", domain="graphopt", facts=Facts(signed_zero="passed"))
+def conv_transpose_last(
+    xp: Xp,
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Ints | None = None,
+    group: int = 1,
+    kernel_shape: Ints | None = None,
+    output_padding: Ints | None = None,
+    output_shape: Ints | None = None,
+    pads: Ints | None = None,
+    strides: Ints | None = None,
+) -> Array:
+    """The transpose of a convolution of x (N, H, W, C) with filters w (C, M / group, h, w)."""
+    dtype = x.dtype
+    x, w, bias = wide(xp, x, w, bias)
+    win = window(kernel_of(x, w, kernel_shape), strides, pads, dilations, auto_pad)
+    extents = transposed(win, x.shape[1:3], output_padding, output_shape)
+    n, rows, columns, c = x.shape
+    check_size("the number of channels", c, w.shape[0])
+    each, high, wide_ = w.shape[1:]
+    filters = w.reshape(group, c // group, each, high * wide_).swapaxes(2, 3)
+    filters = filters.reshape(group, c // group, high * wide_ * each)
+    maps = xp.swapaxes(x.reshape(n * rows * columns, group, c // group), 0, 1)
+    blocks = xp.matmul(maps, filters).reshape(group, n, rows, columns, high, wide_, each)
+    blocks = xp.transpose(blocks, (1, 4, 5, 2, 3, 0, 6))
+    blocks = blocks.reshape(n, high, wide_, rows, columns, group * each)
+    return xp.asarray(add_bias_last(xp, crop(xp, blocks, win, extents, first=1), bias), dtype)
+
+
 @op("MaxPoolLast", domain="graphopt", facts=Facts(signed_zero="passed"))
 def max_pool_last(
     xp: Xp,
@@ -132,7 +166,7 @@ def max_pool_last(
     win = window(kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
     least = xp.iinfo(x.dtype).min if x.dtype.kind in "iu" else -xp.inf
     room, counts = padded(xp, x, win, least, first=1)
-    return greatest(xp, taps(room, win, counts, first=1))
+    return greatest(xp, room, win, counts, first=1)
 
 
 @op("AveragePoolLast", domain="graphopt", facts=Facts(signed_zero="passed"))
@@ -156,7 +190,7 @@ def average_pool_last(
         covered(xp, win, axis, size, padding=count_include_pad != 0)
         for axis, size in enumerate(x.shape[1:3])
     )
-    total = reduce(xp.add, taps(room, win, counts, first=1))
+    total = summed(xp, room, win, counts, first=1)
     number = xp.asarray(rows[:, None, None] * columns[:, None], total.dtype)
     return xp.asarray(total / number, x.dtype)
 
@@ -168,7 +202,7 @@ def first_of(x: Node) -> Node:
     return made
 
 
-def _type_as(made: Op) -> Callable[..., Type]:
+def type_as(made: Op) -> Callable[..., Type]:
     """The type rule of an op channels last: that of the op channels first, axes permuted."""
 
     def rule(x: Node, *more: Node | None, **attrs: Any) -> Type:
@@ -181,9 +215,10 @@ def _type_as(made: Op) -> Callable[..., Type]:
     return rule
 
 
-conv_last.infer(_type_as(conv))
-max_pool_last.infer(_type_as(max_pool))
-average_pool_last.infer(_type_as(average_pool))
+conv_last.infer(type_as(conv))
+conv_transpose_last.infer(type_as(conv_transpose))
+max_pool_last.infer(type_as(max_pool))
+average_pool_last.infer(type_as(average_pool))
 
 
 def _bounds_as(made: Op) -> Callable[[Node, ValueFacts], Any]:
@@ -218,6 +253,21 @@ def _() -> list[Node]:
         conv_last(batch, w, pads=(1, 1, 1, 1)),
         conv_last(*half, pads=(1, 1, 0, 0)),
         conv_last(given("x", 0, 7, 6, 4), w),
+    ]
+
+
+@conv_transpose_last.examples
+def _() -> list[Node]:
+    x, w = given("x", 2, 3, 4, 4), given("w", 4, 3, 3, 2)
+    batch = given("x", "N", "H", 4, 4)
+    return [
+        conv_transpose_last(x, w),
+        conv_transpose_last(
+            x, w, given("b", 3), strides=(2, 3), pads=(1, 0, 2, 1), dilations=(2, 1)
+        ),
+        conv_transpose_last(x, w, strides=(3, 2), output_shape=(10, 8), output_padding=(1, 1)),
+        conv_transpose_last(batch, w, strides=(2, 2), auto_pad="SAME_LOWER", kernel_shape=(3, 2)),
+        conv_transpose_last(batch, given("w", 4, 2, 2, 2), group=2, strides=(2, 2)),
     ]
 
 

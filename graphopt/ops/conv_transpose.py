@@ -92,10 +92,10 @@ def transposed(
     return made
 
 
-def crop(xp: Xp, blocks: Array, win: Window, extents: Extents) -> Array:
-    """Blocks (N, M, *kernel, *counts) summed where they lie, the extents of that."""
-    image = fold(xp, blocks, win, [concrete(begin + size) for begin, size in extents])
-    return image[(..., *(slice(begin, None) for begin, _ in extents))]
+def crop(xp: Xp, blocks: Array, win: Window, extents: Extents, first: int = 2) -> Array:
+    """Blocks (N, M, *kernel, *counts) summed where they lie, the extents of that; see `fold`."""
+    image = fold(xp, blocks, win, [concrete(begin + size) for begin, size in extents], first)
+    return image[(*(slice(None),) * first, *(slice(begin, None) for begin, _ in extents))]
 
 
 @conv_transpose.infer

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from graphopt import dims
 from graphopt.body import Body
 from graphopt.dims import Size
+from graphopt.errors import TypeRuleError, UntypedError
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Ints, Xp, op, refuse
 from graphopt.ops.arithmetic import add
@@ -32,7 +33,7 @@ from graphopt.ops.logic import less
 from graphopt.ops.reduction import reduce_sum
 from graphopt.ops.slicing import concat
 from graphopt.structural import constant, graph_input
-from graphopt.types import DType, TensorType, Type
+from graphopt.types import DType, TensorType, Type, UnknownType
 
 ITERATION, CONDITION, CARRIED = 0, 1, 2
 """The first parameters of a Loop's body."""
@@ -214,7 +215,8 @@ def scanned_types(values: Sequence[Type], axes: Sequence[int]) -> tuple[Size | N
     kinds: list[Type] = []
     for kind, axis in zip(values, axes, strict=True):
         if not isinstance(kind, TensorType):
-            raise refuse(f"it scans {kind}")
+            wrong = UntypedError if isinstance(kind, UnknownType) else TypeRuleError
+            raise wrong(f"it scans {kind}")
         if kind.shape is None:
             kinds.append(kind.with_shape(None))
             continue

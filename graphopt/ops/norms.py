@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from graphopt.ir import Node
 from graphopt.op import Array, Facts, Ints, Xp, op, refuse
 from graphopt.ops.checks import check_rank_from, float_dtype
@@ -44,16 +46,19 @@ def lrn(
 ) -> Array:
     """x / (bias + alpha / size * s)^beta, s the sum of squares over `size` channels around each."""
     (full,) = wide(xp, x)
-    channels = x.shape[1]
-    below, above = (size - 1) // 2, size // 2
-    squares = full * full
-    total = xp.zeros_like(full)
-    for offset in range(max(-below, -channels), min(above, channels) + 1):
-        margins = [(0, 0)] * x.ndim
-        margins[1] = (max(-offset, 0), max(offset, 0))
-        shifted = xp.pad(squares[:, max(offset, 0) : channels + min(offset, 0)], margins)
-        total = total + shifted
+    total = squares_nearby(xp, full, 1, size)
     return (full / (bias + alpha / size * total) ** beta).astype(x.dtype)
+
+
+def squares_nearby(xp: Xp, x: Array, axis: int, size: int) -> Array:
+    """The sum of the squares of `size` elements around each along an axis."""
+    count = x.shape[axis]
+    margins = [(0, 0)] * x.ndim
+    below, above = margins[axis] = min((size - 1) // 2, count), min(size // 2, count)
+    squares = xp.pad(x * x, margins)
+    before = (slice(None),) * axis
+    parts = (squares[(*before, slice(k, k + count))] for k in range(below + above + 1))
+    return reduce(xp.add, parts)
 
 
 @lrn.infer

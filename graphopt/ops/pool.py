@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial
 from math import inf, prod
 
 from graphopt import dims
@@ -17,7 +17,7 @@ from graphopt.ops.dtypes import BYTES, FLOATS
 from graphopt.ops.examples import given
 from graphopt.ops.intervals import with_nan, within
 from graphopt.ops.kernels import wide
-from graphopt.ops.window import SAME, Window, concrete, padded, refusing, taps, window
+from graphopt.ops.window import SAME, Parts, Window, combined, concrete, padded, refusing, window
 from graphopt.ranges import ValueFacts, top_of
 from graphopt.structural import graph_input
 from graphopt.types import DType, TensorType, Type
@@ -44,9 +44,14 @@ def pooled(
         return (*x.shape[:2], *win.counts(x.shape[2:]))
 
 
-def greatest(xp: Xp, parts: Sequence[Array]) -> Array:
-    """The element-wise maximum; NaN where one is."""
-    return reduce(xp.maximum, parts)
+def greatest(xp: Xp, x: Array, win: Window, counts: Ints, first: int = 2) -> Array:
+    """The greatest element that each window sees of a padded x; NaN where it sees one."""
+    return combined(lambda a, b: (xp.maximum(a[0], b[0]),), (x,), win, counts, first)[0]
+
+
+def summed(xp: Xp, x: Array, win: Window, counts: Ints, first: int = 2) -> Array:
+    """The sum of what each window sees of a padded x."""
+    return combined(lambda a, b: (a[0] + b[0],), (x,), win, counts, first)[0]
 
 
 def never_blind(node: Node) -> bool:
@@ -76,17 +81,12 @@ def positions(xp: Xp, shape: Sequence[int], *, by_column: bool) -> Array:
     return starts.reshape((n, c) + (1,) * len(sizes)) + plane
 
 
-def greatest_at(xp: Xp, parts: Sequence[Array], places: Sequence[Array]) -> tuple[Array, Array]:
-    """The maximum and the place of its first occurrence; a place of -1 is padding.
-
-    Which zero is the greatest must not depend on whether its place is asked for.
-    """
-    best, place = parts[0], places[0]
-    for part, there in zip(parts[1:], places[1:], strict=True):
-        first_nan = (part != part) & (best == best)
-        better = (there >= 0) & ((place < 0) | (part > best) | first_nan)
-        best, place = xp.where(better, part, best), xp.where(better, there, place)
-    return greatest(xp, parts), place
+def first_greatest(xp: Xp, one: Parts, other: Parts) -> Parts:
+    """Of two elements and their places, the greater, or the first; a place of -1 is padding."""
+    (best, place), (part, there) = one, other
+    first_nan = (part != part) & (best == best)
+    better = (there >= 0) & ((place < 0) | (part > best) | first_nan)
+    return xp.where(better, part, best), xp.where(better, there, place)
 
 
 @op("MaxPool", facts=Facts(signed_zero="passed"))
@@ -111,11 +111,12 @@ def max_pool(
     win = window(kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
     least = xp.iinfo(x.dtype).min if x.dtype.kind in "iu" else -xp.inf
     room, counts = padded(xp, x, win, least)
-    parts = taps(room, win, counts)
+    most = greatest(xp, room, win, counts)
     if outputs == 1:
-        return greatest(xp, parts)
+        return most
     places, _ = padded(xp, positions(xp, x.shape, by_column=storage_order != 0), win, -1)
-    return greatest_at(xp, parts, taps(places, win, counts))
+    found = combined(partial(first_greatest, xp), (room, places), win, counts)
+    return most, found[1]  # which zero is the greatest does not depend on who asks for places
 
 
 @max_pool.infer
@@ -197,7 +198,7 @@ def average_pool(
     for axis, size in enumerate(x.shape[2:]):
         seen = covered(xp, win, axis, size, padding=count_include_pad != 0)
         number = number[..., None] * seen
-    total = reduce(xp.add, taps(room, win, counts))
+    total = summed(xp, room, win, counts)
     return xp.asarray(total / xp.asarray(number, total.dtype), x.dtype)
 
 
@@ -240,14 +241,6 @@ def _() -> list[Node]:
     ]
 
 
-def norm(xp: Xp, parts: Sequence[Array], p: int) -> Array:
-    """The p-norm of arrays, element by element."""
-    if p == 2:
-        return xp.sqrt(reduce(xp.add, (part * part for part in parts)))
-    total = reduce(xp.add, (xp.abs(part) ** p for part in parts))
-    return total if p == 1 else total ** (1 / p)
-
-
 @op("LpPool", facts=Facts(signed_zero="passed"))
 def lp_pool(
     xp: Xp,
@@ -264,7 +257,8 @@ def lp_pool(
     """The p-norm of what each window sees of x (N, C, D1, ...); padding is 0."""
     win = window(kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
     room, counts = padded(xp, wide(xp, x)[0], win, 0)
-    return xp.asarray(norm(xp, taps(room, win, counts), p), x.dtype)
+    total = summed(xp, room * room if p == 2 else xp.abs(room) ** p, win, counts)
+    return xp.asarray(xp.sqrt(total) if p == 2 else total ** (1 / p), x.dtype)
 
 
 @lp_pool.infer

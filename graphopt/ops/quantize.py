@@ -194,7 +194,7 @@ def _() -> list[Node]:
 
 
 @op("DynamicQuantizeLinear", facts=Facts(signed_zero="absorbed", total=True))
-def dynamic_quantize_linear(xp: Xp, x: Array) -> Any:
+def dynamic_quantize_linear(xp: Xp, x: Array, *, outputs: int = 3) -> Any:
     """x quantized to uint8 by its own range widened to hold 0; the scale; the zero point.
 
     The scale of a tensor of all zeros is 1.
@@ -207,8 +207,10 @@ def dynamic_quantize_linear(xp: Xp, x: Array) -> Any:
 
 
 @dynamic_quantize_linear.infer
-def _(x: Node) -> Any:
+def _(x: Node, *, outputs: int) -> Any:
     check_dtype(x, (DType.FLOAT32,))
+    if outputs != 3:
+        raise refuse(f"there are 3 outputs, not {outputs}")
     kind = x.tensor_type
     small = DType.UINT8
     return TensorType(small, kind.shape), TensorType(DType.FLOAT32, ()), TensorType(small, ())

@@ -5,10 +5,10 @@ What is wrong with a window raises ValueError, which kernels let pass; type rule
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import product
 from math import prod
 
@@ -17,6 +17,12 @@ from graphopt.op import Array, Ints, Xp, refuse
 
 SAME = ("SAME_UPPER", "SAME_LOWER")
 AUTO_PADS = ("NOTSET", "VALID", *SAME)
+MAX_TAPS = 16
+"""Windows that do not overlap, of at most so many taps, are combined tap by tap."""
+
+Parts = tuple[Array, ...]
+Combine = Callable[[Parts, Parts], Parts]
+"""What two parts of a window make together, the one that lies before first; associative."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +165,47 @@ def taps(x: Array, win: Window, counts: Sequence[int], first: int = 2) -> list[A
     return found
 
 
+def combined(
+    combine: Combine, arrays: Parts, win: Window, counts: Sequence[int], first: int = 2
+) -> Parts:
+    """What all that each window sees of padded arrays makes together: arrays (N, C, *counts).
+
+    The arrays have one shape; the windows slide over their axes from `first`. It is done axis by
+    axis, in a number of calls that grows with the logarithm of the kernel's sizes, but where tap by
+    tap is no more work.
+    """
+    kernel = [concrete(size) for size in win.kernel]
+    apart = all(stride >= size for stride, size in zip(win.strides, kernel, strict=True))
+    if apart and prod(kernel) <= MAX_TAPS:
+        seen = (taps(item, win, counts, first) for item in arrays)
+        return reduce(combine, zip(*seen, strict=True))
+    for axis in reversed(range(len(counts))):
+        arrays = _along(combine, arrays, win, axis, counts[axis], first)
+    return arrays
+
+
+def _along(
+    combine: Combine, arrays: Parts, win: Window, axis: int, count: int, first: int
+) -> Parts:
+    """As `combined`, along one axis: of blocks of 1, 2, 4, ... taps, those that make a window."""
+    width, step, stride = concrete(win.kernel[axis]), win.dilations[axis], win.strides[axis]
+
+    def cut(start: int, stop: int | None, stride: int = 1) -> Parts:
+        index = (slice(None),) * (first + axis) + (slice(start, stop, stride),)
+        return tuple(item[index] for item in arrays)
+
+    found: list[Parts] = []
+    begin, size = 0, 1
+    while True:
+        if width & size:
+            found.append(cut(begin, begin + max((count - 1) * stride + 1, 0), stride))
+            begin += size * step
+        if 2 * size > width:
+            return reduce(combine, found)
+        arrays = combine(cut(0, -size * step), cut(size * step, None))
+        size *= 2
+
+
 def columns(xp: Xp, x: Array, win: Window, counts: Sequence[int], group: int) -> Array:
     """The windows' contents as matrices (N, group, channels of a group * taps, windows)."""
     found = taps(x, win, counts)
@@ -167,18 +214,19 @@ def columns(xp: Xp, x: Array, win: Window, counts: Sequence[int], group: int) ->
     return stacked.reshape(n, group, channels // group * len(found), prod(counts))
 
 
-def fold(xp: Xp, blocks: Array, win: Window, lengths: Sequence[int]) -> Array:
+def fold(xp: Xp, blocks: Array, win: Window, lengths: Sequence[int], first: int = 2) -> Array:
     """The sum of blocks (N, C, *kernel, *counts) laid where their windows lie: (N, C, *lengths).
 
-    The padding counts among the lengths. What lies behind them is cut off.
+    The padding counts among the lengths. What lies behind them is cut off. `first` is the first of
+    the kernel's axes; behind the counts there may be more axes, which stay.
     """
     for axis in reversed(range(len(win.kernel))):
         # The axes behind this one are done: their kernel axes are gone.
         blocks = _fold_axis(
             xp,
             blocks,
-            2 + axis,
-            2 + 2 * axis,
+            first + axis,
+            first + 2 * axis,
             win.strides[axis],
             win.dilations[axis],
             lengths[axis],
@@ -190,7 +238,17 @@ def _fold_axis(
     xp: Xp, blocks: Array, tap: int, axis: int, stride: int, step: int, length: int
 ) -> Array:
     count = blocks.shape[axis + 1]
-    if stride > 1:  # spread by zeros
+    rows = axis + 2 < blocks.ndim
+    if rows and stride > 1 and step == 1:  # so many taps, one behind the other, fill the gaps
+        kernel = blocks.shape[tap]
+        widths = [(0, 0)] * blocks.ndim
+        widths[tap] = (0, -kernel % stride)
+        blocks = xp.pad(blocks, widths) if kernel % stride else blocks
+        shape = (*blocks.shape[:tap], -(-kernel // stride), stride, *blocks.shape[tap + 1 :])
+        blocks = xp.moveaxis(blocks.reshape(shape), tap + 1, axis + 2)
+        shape = (*blocks.shape[: axis + 1], count * stride, *blocks.shape[axis + 3 :])
+        blocks, step = blocks.reshape(shape), stride
+    elif stride > 1:  # spread by zeros
         widths = [(0, 0)] * (blocks.ndim + 1)
         widths[axis + 2] = (0, stride - 1)
         spread = xp.pad(xp.expand_dims(blocks, axis + 2), widths)

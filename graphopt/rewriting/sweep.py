@@ -8,14 +8,14 @@ it replaces: the sweep checks, so no rule repeats it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphopt.body import Body
 from graphopt.errors import GraphoptError, RewriteError
 from graphopt.graph import Graph
-from graphopt.ir import Node
+from graphopt.ir import Node, walk
 from graphopt.op import Op
 from graphopt.records import Derivation
 from graphopt.refine import refines
@@ -29,6 +29,8 @@ MAX_CHAIN = 128
 """Rewrites of each other's results before the rules are taken to go round in circles."""
 SHOWN = 6
 """How many of them the message shows."""
+TICK = 1024
+"""After so many steps the budget is looked at."""
 
 
 def _nothing() -> None:
@@ -61,45 +63,57 @@ class Sweep:
     _depth: dict[Node, int] = field(default_factory=dict[Node, int])
     _bodies: dict[Body, Body] = field(default_factory=dict[Body, Body])
     _last: str = ""
+    _steps: int = 0
 
-    def run(self, roots: tuple[Node, ...]) -> tuple[Node, ...]:
-        """The rewritten roots."""
-        for root in roots:
-            self._visit(root)
-        return tuple(self.memo[root] for root in roots)
+    def run(self, roots: tuple[Node, ...], order: Iterable[Node] | None = None) -> tuple[Node, ...]:
+        """The rewritten roots; `order` holds what `walk` would yield."""
+        memo = self.memo
+        for node in walk(roots) if order is None else order:
+            if node in memo:
+                continue
+            made = self._step(node, tuple([memo[item] for item in node.inputs]))
+            if made is node:
+                memo[node] = node
+            else:
+                self._advance(node, made)
+                self._visit([node, made])
+        return tuple([memo[root] for root in roots])
 
-    def _visit(self, root: Node) -> None:
-        memo, forward, steps = self.memo, self._forward, 0
-        done = memo.get
-        stack = [root]
+    def _visit(self, stack: list[Node]) -> None:
+        """Rewrite what rules have made of a node, until none finds anything."""
+        memo, forward = self.memo, self._forward
         while stack:
             node = stack[-1]
             if node in memo:
                 stack.pop()
                 continue
-            ahead = forward.get(node)
-            if ahead is not None and ahead in memo:
-                self._settle(node, memo[ahead])
+            made = forward.get(node)
+            if made is not None:
+                if made not in memo:  # it is among what this very node has become
+                    raise self._in_circles(node, made)
+                self._settle(node, memo[made])
                 stack.pop()
                 continue
-            inputs = tuple([done(item) for item in node.inputs])
+            inputs = tuple([memo.get(item) for item in node.inputs])
             if None in inputs:
                 self._push(stack, node)
                 continue
-            steps += 1
-            if steps % 256 == 0:
-                self.tick()
             made = self._step(node, inputs)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
             if made is node:
                 memo[node] = node
                 stack.pop()
-            elif made in memo:
-                self._settle(node, memo[made])
-                stack.pop()
             else:
-                self._count_chain(node, made)
-                forward[node] = made
+                self._advance(node, made)
                 stack.append(made)
+
+    def _advance(self, node: Node, made: Node) -> None:
+        """Note what a node becomes next; refuse rules that undo each other or never end."""
+        self._forward[node] = made
+        if made in self.memo:
+            return
+        self._depth[made] = depth = self._depth.get(node, 0) + 1
+        if depth > MAX_CHAIN or made in self._forward:
+            raise self._in_circles(node, made)
 
     def _push(self, stack: list[Node], node: Node) -> None:
         """Visit the inputs of a node first."""
@@ -117,6 +131,9 @@ class Sweep:
 
     def _step(self, node: Node, inputs: tuple[Node, ...]) -> Node:
         """One step for a node whose inputs are done: over these new inputs, or by a rule."""
+        self._steps += 1
+        if self._steps % TICK == 0:
+            self.tick()
         if inputs != node.inputs or node.op.has_bodies:
             rebuilt = self._rebuilt(node, inputs)
             if rebuilt is not node:
@@ -150,7 +167,8 @@ class Sweep:
     def _swept(self, body: Body) -> Body:
         if body not in self._bodies:
             outputs = self.run(body.outputs)
-            made = Body(body.params, outputs, body.captures)
+            same = outputs == body.outputs
+            made = body if same else Body(body.params, outputs, body.captures)
             self._bodies[body] = self._bodies[made] = made
         return self._bodies[body]
 
@@ -160,15 +178,13 @@ class Sweep:
             plain = not rule and earlier is not None and not earlier.rule
             self.derivations[made] = earlier if plain and earlier else Derivation(rule, (old,))
 
-    def _count_chain(self, node: Node, made: Node) -> None:
-        """Refuse rules that undo each other or never end."""
-        self._depth[made] = depth = self._depth.get(node, 0) + 1
-        if depth > MAX_CHAIN or made in self._forward:
-            chain = self._chain(node)
-            name = chain[-1][1] if chain else "?"
-            lines = [f"  {old!r}\n    by {rule}" for old, rule in chain[-SHOWN:]]
-            shown = "\n".join([*lines, f"  {made!r}"])
-            raise RewriteError(f"rules go round in circles:\n{shown}", at=name)
+    def _in_circles(self, node: Node, made: Node) -> RewriteError:
+        """The error that tells by which rules a node goes round in circles."""
+        chain = self._chain(node)
+        name = chain[-1][1] if chain else "?"
+        lines = [f"  {old!r}\n    by {rule}" for old, rule in chain[-SHOWN:]]
+        shown = "\n".join([*lines, f"  {made!r}"])
+        return RewriteError(f"rules go round in circles:\n{shown}", at=name)
 
     def _chain(self, last: Node) -> list[tuple[Node, str]]:
         """How a value came to be, rule by rule: (the value before, the rule)."""
@@ -189,7 +205,7 @@ class Sweep:
 def sweep(graph: Graph, rewriter: Rewriter, **options: Any) -> tuple[Graph, Sweep]:
     """The graph after one sweep, and the sweep: its counts and derivations."""
     state = Sweep(rewriter, **options)
-    roots = state.run(graph.roots)
+    roots = state.run(graph.roots, graph.order)
     if roots == graph.roots:
         return graph, state
     known = graph.tables.records
@@ -201,25 +217,32 @@ Missed = Callable[[str, Node, str], None]
 """What is told that a rule was refused: its key, the node, the reason."""
 
 
+Candidate = tuple[Rule, frozenset[Op], Callable[[Node], bool]]
+"""A rule, the ops that must be among the operands, and its quick test of a node."""
+Answers = dict[tuple[Node, bool], int]
+"""What was told of the uses of values: how many there are, or whether signs of zeros are unseen."""
+
+
 class Dispatch:
     """The rules of a set that may run, by the op at their root, for as many sweeps as are made.
 
-    Nodes are values: what no rule makes anything of stays so, unless a rule asked how the node is
-    used. Such nodes are remembered, so that a second sweep of what has settled costs no matching.
-    With `every`, rules whose class is not admitted are tried, too, to tell of them.
+    Nodes are values: what no rule makes anything of stays so, as long as those that ask how values
+    are used are told the same. Such nodes are remembered with the answers, so that a second sweep
+    of what has settled costs no matching. With `every`, rules whose class is not admitted are
+    tried, too, to tell of them.
     """
 
     def __init__(
         self, rules: RuleSet, math: Math, enabled: Callable[[str], bool], every: bool = False
     ) -> None:
         self.rules, self.math, self.enabled, self.every = rules, math, enabled, every
-        self._known: dict[Op, tuple[Rule, ...]] = {}
-        self._settled: set[Node] = set()
+        self._known: dict[Op, tuple[Candidate, ...]] = {}
+        self._settled: dict[Node, Answers] = {}
 
-    def _candidates(self, op: Op) -> tuple[Rule, ...]:
+    def _candidates(self, op: Op) -> tuple[Candidate, ...]:
         """The rules that may run, of those with an op at their root; told once an op is met."""
         found = self._known[op] = tuple(
-            rule
+            (rule, rule.required, rule.fits)
             for rule in self.rules.by_root.get(op, ())
             if (self.every or self.math.admits(rule.soundness)) and self.enabled(rule.key)
         )
@@ -235,12 +258,15 @@ class Dispatch:
             candidates = known.get(node.op)
             if candidates is None:
                 candidates = self._candidates(node.op)
-            if not candidates or (node in settled and missed is None):
+            if not candidates:
+                return None
+            answers = settled.get(node)
+            if answers is not None and missed is None and asked.again(answers):
                 return None
             operands = {item.op for item in node.inputs}
-            asked.asked = False
-            for rule in candidates:
-                if not rule.required <= operands or not rule.fits(node):
+            asked.answers = {}
+            for rule, required, fits in candidates:
+                if not required <= operands or not fits(node):
                     continue
                 try:
                     made = _applied(rule, node, math, asked, missed)
@@ -249,27 +275,34 @@ class Dispatch:
                     raise
                 if made is not None:
                     return made, rule.key
-            if not asked.asked:
-                settled.add(node)
+            settled[node] = asked.answers
             return None
 
         return rewrite
 
 
 class _Asked:
-    """Facts of uses that remember whether anybody asked for them."""
+    """Facts of uses that remember what was asked, and answered."""
 
     def __init__(self, uses: UseFacts) -> None:
-        self.uses, self.asked = uses, False
+        self.uses = uses
+        self.answers: Answers = {}
 
     def __call__(self, node: Node) -> int:
-        self.asked = True
-        return self.uses(node)
+        made = self.answers[node, False] = self.uses(node)
+        return made
 
     def unseen(self, node: Node) -> bool:
         """As that of the facts."""
-        self.asked = True
-        return self.uses.unseen(node)
+        made = self.answers[node, True] = self.uses.unseen(node)
+        return made
+
+    def again(self, answers: Answers) -> bool:
+        """Whether the answers are the same now."""
+        return not answers or all(
+            answer == (self.uses.unseen(node) if unseen else self.uses(node))
+            for (node, unseen), answer in answers.items()
+        )
 
 
 def rewriter_of(

@@ -80,6 +80,15 @@ def _zero(*bounds: str) -> Guard:
     return Guard("no bound is 0, or x is never -0.0", _signless, ("x", *bounds))
 
 
+def _signless_relu(x: Node, *bounds: Node) -> bool:
+    """As `_signless`, where 0.0 is one more bound."""
+    return not facts_of(x).may_be_negative_zero and _signless(x, *bounds)
+
+
+def _rectified(*bounds: str) -> Guard:
+    return Guard("x and the bounds are never -0.0", _signless_relu, ("x", *bounds))
+
+
 def _composed(x: Node, a: Node, b: Node, c: Node, d: Node) -> Node | Declined:
     """clip(clip(x, a, b), c, d): what clips between its own bounds' clips."""
     first, second = _bounds(x, a, b), _bounds(x, c, d)
@@ -87,6 +96,20 @@ def _composed(x: Node, a: Node, b: Node, c: Node, d: Node) -> Node | Declined:
         return Declined("all bounds are numbers")
     low, high = (min(max(bound, second[0]), second[1]) for bound in first)
     return _clip(x, low, high)
+
+
+def _settled(x: Node, a: Node, b: Node, c: Node, d: Node) -> bool:
+    """Whether two clips give a zero the sign that one gives it, or give none."""
+    first, second = _bounds(x, a, b), _bounds(x, c, d)
+    if first is not None and second is not None:
+        if second[1] >= second[0] > 0 or second[0] <= second[1] < 0:
+            return True
+        if first[0] == second[0] == 0 and 0 not in (first[1], second[1]):
+            return copysign(1, first[0]) == copysign(1, second[0])
+    return _signless(x, a, b, c, d)
+
+
+SETTLED = Guard("no zero has another sign", _settled, ("x", "a", "b", "c", "d"))
 
 
 def _within(x: Node, low: Node, high: Node) -> bool:
@@ -103,7 +126,7 @@ def clips(
         "twice",
         clip(clip(x, a, b), c, d),
         _composed,
-        unobserved=_zero("a", "b", "c", "d"),
+        unobserved=SETTLED,
         fires=lambda: clip(clip(X, filled(-1), filled(6)), filled(0.5), filled(9)),
         misses=lambda: clip(clip(X, filled(-1), example("float32[]", "h")), filled(0.5)),
     )
@@ -200,7 +223,7 @@ def spellings(x: Float, low: Const, high: Const, inner: Value) -> Equations:
         _clip_relu,
         when=Guard("nothing enlarges x", _keeps, ("root", "x", "high")),
         worth=guards.used_once("inner"),
-        unobserved=no_negative_zero("x"),
+        unobserved=_rectified("high"),
         fires=lambda: min_(relu(_number()), filled(6)),
         misses=lambda: min_(relu(cast(anything("int32"), to=DType.FLOAT32)), filled(6, *WIDER)),
     )
@@ -208,7 +231,7 @@ def spellings(x: Float, low: Const, high: Const, inner: Value) -> Equations:
         "relu_clip",
         relu(clip(x, low, high)),
         lambda x, low, high: _composed(x, low, high, scalar(x, 0), absent),
-        unobserved=no_negative_zero("x"),
+        unobserved=_rectified("low", "high"),
         fires=lambda: relu(clip(_number(), filled(-1), filled(6))),
         misses=lambda: relu(clip(X, filled(-1), filled(6))),
     )

@@ -145,9 +145,9 @@ def no_negative_zero(*names: str) -> Guard:
     return Guard(f"{' and '.join(names)} are never -0.0", test, names)
 
 
-SMALL_CONSTANT = Guard(
-    f"the constant takes at most {SMALL} bytes",
-    lambda c: c.constant.stored_bytes <= SMALL,
+REPLACEABLE = Guard(
+    f"the constant takes at most {SMALL} bytes, or is used once",
+    lambda c, uses: c.constant.stored_bytes <= SMALL or uses(c) == 1,
 )
 SIGNED = Guard("the dtype has negative numbers", lambda x: x.dtype.kind != "u")
 

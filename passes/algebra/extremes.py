@@ -98,10 +98,9 @@ GREATEST = Guard("the constant is the greatest number", lambda c: _is_limit(c, g
 
 @rules(Soundness.EXACT)
 def extremes(x: Value, c: Const, n: Integer, inner: Value, xs: Many, ys: Many) -> Equations:
-    """max(x, x) = x, max(x, -inf) = x, max(max(x, y), z) = max(x, y, z), and so for min."""
+    """max(x, x) = x, max(max(x, y), z) = max(x, y, z), and so for min."""
     for op, greatest in ((max_, True), (min_, False)):
         name, bad = op.name.lower(), limit(DType.INT32, greatest=greatest)
-        neutral, absorbing = (LEAST, GREATEST) if greatest else (GREATEST, LEAST)
         yield Rule(
             f"{name}_repeated",
             op(x, xs),
@@ -110,29 +109,10 @@ def extremes(x: Value, c: Const, n: Integer, inner: Value, xs: Many, ys: Many) -
             misses=shown(lambda op: op(X, Y, Z), op),
         )
         yield Rule(
-            f"{name}_neutral",
-            op(x, c),
-            x,
-            when=(neutral, keeps_shape()),
-            fires=shown(
-                lambda op, greatest: op(X, filled(-inf if greatest else inf)), op, greatest
-            ),
-            misses=(
-                shown(lambda op: op(X, filled(1)), op),
-                shown(
-                    lambda op, greatest: op(
-                        anything("float32"), filled(-inf if greatest else inf, *WIDER)
-                    ),
-                    op,
-                    greatest,
-                ),
-            ),
-        )
-        yield Rule(
             f"{name}_absorbing",
             op(n, c),
             _constant_like,
-            when=absorbing,
+            when=GREATEST if greatest else LEAST,
             fires=shown(lambda op, bad: op(M, _whole(int(bad))), op, bad),
             misses=shown(lambda op: op(M, _whole(1)), op),
         )

@@ -7,13 +7,13 @@ overflows: (1e20 * 1e20) - (1e20 * 1e20) is NaN, 1e20 * (1e20 - 1e20) is 0.
 from __future__ import annotations
 
 from collections import Counter
-from math import prod
+from math import frexp, prod
 from typing import Any
 
 from graphopt.ir import Node
 from graphopt.op import Op
 from graphopt.ops.arithmetic import add, div, mul, sub, sum_
-from graphopt.passes.algebra.elements import alike, shown
+from graphopt.passes.algebra.elements import alike, element_of, shown
 from graphopt.rewriting import (
     Const,
     Declined,
@@ -29,7 +29,10 @@ from graphopt.rewriting import (
 )
 from graphopt.rewriting.examples import example, filled
 from graphopt.rewriting.reassociate import exact_product
+from graphopt.types import DType
 
+SMALLEST = 2.0**-32
+"""Lesser factors may make subnormals of ordinary numbers."""
 ONCE = (guards.used_once("p"), guards.used_once("q"))
 
 
@@ -100,9 +103,18 @@ def integer_factors(
     yield from _broadcasts(x, y, z, w, p, q, "int32")
 
 
+def _unrounded(x: Node, c: Node) -> bool:
+    """Whether products by c are exact but for subnormal ones, and sums do not overflow early."""
+    element = element_of(c)
+    if element is None or exact_product(c, c):
+        return exact_product(c, c)
+    small = SMALLEST <= abs(element) < 1 and x.dtype is not DType.FLOAT16
+    return small and frexp(element)[0] in (0.5, -0.5)
+
+
 @rules(Soundness.ROUNDING)
 def scaled_sums(x: Float, y: Float, c: Const, p: Float, q: Float) -> Equations:
-    """x * c + y * c = (x + y) * c for a power of two from 1 up, by which nothing is rounded."""
+    """x * c + y * c = (x + y) * c for a power of two: it rounds nothing but subnormals."""
     a, b = example("float32[2, 3]", "a"), example("float32[2, 3]", "b")
     for op in (add, sub):
         yield Rule(
@@ -110,7 +122,7 @@ def scaled_sums(x: Float, y: Float, c: Const, p: Float, q: Float) -> Equations:
             op(p.of(mul(x, c)), q.of(mul(y, c))),
             mul(op(x, y), c),
             worth=(
-                Guard("the factor is a power of two from 1 up", lambda c: exact_product(c, c)),
+                Guard("the factor is a power of two", lambda x, c: _unrounded(x, c)),
                 alike("x", "y"),
                 *ONCE,
             ),

@@ -13,7 +13,6 @@ from graphopt.ops.functions import absolute, ceil, floor, neg, round_
 from graphopt.ops.logic import and_, bitwise_not, not_, or_, where
 from graphopt.passes.algebra.elements import anything, keeps_shape, shown
 from graphopt.rewriting import (
-    Const,
     Equations,
     Guard,
     Rule,
@@ -101,8 +100,8 @@ def neutral(x: Value) -> Equations:
 
 
 @rules(Soundness.EXACT)
-def choices(p: Const, q: Value, x: Value, y: Value) -> Equations:
-    """where(true, x, y) = x, where(q, x, x) = x, where nothing is broadcast."""
+def choices(q: Value, x: Value) -> Equations:
+    """where(q, x, x) = x, where nothing is broadcast."""
     yield Rule(
         "where_same",
         where(q, x, x),
@@ -113,23 +112,6 @@ def choices(p: Const, q: Value, x: Value, y: Value) -> Equations:
             example("bool[4, 2, 3]", "q"), anything("float32"), anything("float32")
         ),
     )
-    yield Rule(
-        "where_known",
-        where(p, x, y),
-        lambda p, x, y: x if all_are(p, True) else y if all_are(p, False) else None,
-        when=Guard(
-            "nothing is broadcast",
-            lambda p, x, y, root: same_shape(root, x if all_are(p, True) else y),
-        ),
-        fires=lambda: where(filled(1, 3, dtype="bool"), example(F3), filled(2)),
-        misses=lambda: where(filled(1, *WIDER, dtype="bool"), anything("float32"), filled(2)),
-    )
-
-
-def all_are(value: Node, wanted: bool) -> bool:
-    """Whether a constant of bools holds nothing but `wanted`."""
-    tensor = value.constant
-    return tensor is not None and tensor.size > 0 and bool((tensor.array == wanted).all())
 
 
 def involution(op: Op, kind: str) -> RuleSet:

@@ -16,6 +16,7 @@ from graphopt.ops.arithmetic import mod
 from graphopt.ops.functions import atan, ceil, erf, exp, floor, neg, round_, sinh, tanh
 from graphopt.ops.pool import max_pool
 from graphopt.ops.reduction import arg_max, arg_min, known_axes, reduce_max, reduce_min
+from graphopt.ops.softmax import log_softmax, softmax
 from graphopt.passes.algebra.clips import limit
 from graphopt.passes.algebra.elements import no_negative_zero, shown
 from graphopt.ranges import facts_of
@@ -195,4 +196,34 @@ def positions(x: Value, a: Attr, inner: Value) -> Equations:
         )
 
 
-MONOTONE = rectified + rounded + increasing + positions
+def _same_axis(root: Node, k: int) -> bool:
+    rank = root.inputs[0].rank
+    return rank is not None and (root.attrs.get("axis", 0) - k) % rank == 0
+
+
+@rules(Soundness.FAST)
+def tied_positions(x: Float, a: Attr, k: Attr, inner: Value) -> Equations:
+    """argmax(softmax(x)) = argmax(x): but for ties that rounding makes, and for NaN."""
+    for op in (arg_max, arg_min):
+        for function in (softmax, log_softmax):
+            yield Rule(
+                f"{op.name.lower()}_{function.name.lower()}",
+                op(inner.of(function(x, axis=k)), attrs=a),
+                op(x, attrs=a),
+                when=Guard("they are along one axis", _same_axis, ("root", "k")),
+                worth=guards.used_once("inner"),
+                fires=shown(lambda op, function: op(function(X, axis=1), axis=1), op, function),
+                misses=shown(lambda op, function: op(function(X, axis=0), axis=1), op, function),
+            )
+        for function in (exp, sigmoid, tanh):
+            yield Rule(
+                f"{op.name.lower()}_{function.name.lower()}",
+                op(inner.of(function(x)), attrs=a),
+                op(x, attrs=a),
+                worth=guards.used_once("inner"),
+                fires=shown(lambda op, function: op(function(X), axis=1), op, function),
+                misses=shown(lambda op, function: op(neg(function(X)), axis=1), op, function),
+            )
+
+
+MONOTONE = rectified + rounded + increasing + positions + tied_positions

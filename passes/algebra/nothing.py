@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
+from graphopt.analysis import same_shape
 from graphopt.ir import Node
-from graphopt.op import Op
 from graphopt.ops.arithmetic import add, div, max_, min_, mul
 from graphopt.ops.functions import sin
 from graphopt.ops.linalg import matmul
 from graphopt.ops.logic import where
-from graphopt.ops.reduction import reduce_max, reduce_mean, reduce_min, reduce_prod, reduce_sum
 from graphopt.ops.shape import squeeze
 from graphopt.passes.algebra.elements import (
     alike,
@@ -20,11 +19,9 @@ from graphopt.passes.algebra.elements import (
     keeps_shape,
     shown,
 )
-from graphopt.passes.algebra.identities import all_are
 from graphopt.passes.movement.expands import target
 from graphopt.ranges import facts_of
 from graphopt.rewriting import (
-    Attr,
     Const,
     Declined,
     Equations,
@@ -38,25 +35,26 @@ from graphopt.rewriting import (
     guards,
     rules,
 )
-from graphopt.rewriting.examples import example, filled, ints
+from graphopt.rewriting.examples import example, filled
 
 REALS, WHOLE = "float32[2, 3]", "int32[2, 3]"
+
+
+def all_are(value: Node, wanted: bool) -> bool:
+    """Whether a constant of bools holds nothing but `wanted`."""
+    tensor = value.constant
+    return tensor is not None and tensor.size > 0 and bool((tensor.array == wanted).all())
 
 
 def one_side(root: Node, p: Node, x: Node, y: Node) -> Node | Declined | None:
     """The side that a constant chooses everywhere, broadcast to the shape of the choice."""
     side = x if all_are(p, True) else y if all_are(p, False) else None
-    return None if side is None else target(side, root)
-
-
-def _over(op: Op, axes: Node, kind: str = "int32[2, 3]") -> Node:
-    made: Node = op(example(kind), axes, noop_with_empty_axes=1)
-    return made
+    return side if side is None or same_shape(root, side) else target(side, root)
 
 
 @rules(Soundness.EXACT)
-def still(x: Value, axes: Maybe, p: Const, y: Value, k: Attr) -> Equations:
-    """squeeze(x) = x without axes of size 1, where(true, x, y) = expand(x), max over none = x."""
+def still(x: Value, axes: Maybe, p: Const, y: Value) -> Equations:
+    """squeeze(x) = x without axes of size 1, where(true, x, y) = expand(x)."""
     yield Rule(
         "squeeze",
         squeeze(x, axes),
@@ -76,18 +74,6 @@ def still(x: Value, axes: Maybe, p: Const, y: Value, k: Attr) -> Equations:
             example("bool[2, 3]", "p"), example("float32[3]"), example("float32[3]", "y")
         ),
     )
-    for op in (reduce_prod, reduce_max, reduce_min, reduce_sum, reduce_mean):
-        added = op in (reduce_sum, reduce_mean)  # to 0, which makes 0 of -0
-        yield Rule(
-            op.name.lower(),
-            op(x, axes, keepdims=k, noop_with_empty_axes=1),
-            x,
-            when=Guard("there are no axes", lambda axes: axes.is_absent or axes.ints == ()),
-            soundness=Soundness.VALUE if added else Soundness.EXACT,
-            unobserved=guards.never_negative_zero("x") if added else None,
-            fires=shown(_over, op, ints()),
-            misses=shown(_over, op, ints(0), "int32[...]"),
-        )
 
 
 def _settled(x: Node, c: Node, *, greatest: bool) -> bool:

@@ -203,6 +203,13 @@ def fast_powers(x: Float, y: Float, c: Const, d: Const, inner: Float) -> Equatio
         misses=lambda: div(X, sqrt(Y)),
     )
     yield Rule(
+        "inverse_root_squared",
+        mul(reciprocal(sqrt(x)), reciprocal(sqrt(x))),
+        reciprocal(x),
+        fires=lambda: mul(reciprocal(sqrt(X)), reciprocal(sqrt(X))),
+        misses=lambda: mul(reciprocal(sqrt(X)), reciprocal(sqrt(Y))),
+    )
+    yield Rule(
         "power_of_power",
         power(power(x, c), d),
         _power_of_power,

@@ -12,7 +12,7 @@ from graphopt.ir import Node
 from graphopt.ops.arithmetic import div, mul
 from graphopt.ops.functions import reciprocal
 from graphopt.passes.algebra.elements import (
-    SMALL_CONSTANT,
+    REPLACEABLE,
     anything,
     filling,
     keeps_shape,
@@ -77,7 +77,7 @@ def powers_of_two(x: Float, c: Const, d: Const) -> Equations:
         div(x, c),
         lambda x, c: mul(x, _inverse(c)),
         when=Guard("the inverse of the constant is exact", lambda c: _inverse_exact(c)),
-        worth=SMALL_CONSTANT,
+        worth=REPLACEABLE,
         fires=lambda: div(example(REALS), filled(8)),
         misses=lambda: div(example(REALS), filled(3)),
     )
@@ -189,7 +189,7 @@ def fast_quotients(x: Float, y: Float, z: Value, c: Const, inner: Float) -> Equa
         div(x, c),
         lambda x, c: mul(x, _inverse(c)),
         worth=(
-            SMALL_CONSTANT,
+            REPLACEABLE,
             Guard("the inverse of the constant is finite and normal", lambda c: _invertible(c)),
         ),
         fires=lambda: div(example(REALS), filled(3)),
@@ -218,7 +218,7 @@ def fast_quotients(x: Float, y: Float, z: Value, c: Const, inner: Float) -> Equa
             guards.used_once("inner"),
             Guard("x is a constant", lambda x: x.constant is not None),
         ),
-        fires=lambda: div(filled(3), div(example(REALS), filled(7))),
+        fires=lambda: div(filled(3), div(example(REALS), example(REALS, "y"))),
         misses=lambda: div(div(example(REALS), filled(7)), example(REALS, "y")),
     )
 

@@ -9,8 +9,8 @@ from graphopt.ops.arithmetic import add, div, mul, sub
 from graphopt.ops.functions import absolute, exp, neg
 from graphopt.passes.algebra.elements import (
     PAYLOAD,
+    REPLACEABLE,
     SIGNED,
-    SMALL_CONSTANT,
     anything,
     keeps_shape,
     negated,
@@ -115,7 +115,7 @@ def negated_products(x: Value, y: Value, f: Float, c: Const, inner: Value) -> Eq
         "neg_times_constant",
         mul(neg(x), c),
         lambda x, c: mul(x, negated(c)),
-        worth=SMALL_CONSTANT,
+        worth=REPLACEABLE,
         unobserved=PAYLOAD,
         fires=lambda: mul(neg(example(WHOLE)), filled(3, dtype="int32")),
         misses=lambda: mul(neg(example(REALS)), example(REALS, "y")),
@@ -124,7 +124,7 @@ def negated_products(x: Value, y: Value, f: Float, c: Const, inner: Value) -> Eq
         "neg_of_product",
         neg(inner.of(mul(x, c))),
         lambda x, c: mul(x, negated(c)),
-        worth=(SMALL_CONSTANT, guards.used_once("inner")),
+        worth=(REPLACEABLE, guards.used_once("inner")),
         unobserved=PAYLOAD,
         fires=lambda: neg(mul(example(WHOLE), filled(3, dtype="int32"))),
         misses=lambda: neg(mul(example(REALS), example(REALS, "y"))),

@@ -8,8 +8,8 @@ from typing import Any
 from graphopt.ir import Node
 from graphopt.ops.arithmetic import add, mul, sub
 from graphopt.passes.algebra.elements import (
+    REPLACEABLE,
     SIGNED,
-    SMALL_CONSTANT,
     alike,
     element_of,
     negated,
@@ -93,7 +93,10 @@ REGROUPED: tuple[tuple[str, Left, Combined, Build], ...] = (
 
 
 def _regrouped(x: Any, c: Any, d: Any, inner: Any, dtype: str) -> Equations:
-    """The equations of REGROUPED for floats or integers, which differ in their proof only."""
+    """The equations of REGROUPED for floats or integers, which differ in their proof only.
+
+    Of what has a sign, x - c is x + -c already (`differences`).
+    """
 
     def right(combined: Combined, build: Build) -> Any:
         def made(x: Node, c: Node, d: Node) -> Node | Declined:
@@ -109,7 +112,9 @@ def _regrouped(x: Any, c: Any, d: Any, inner: Any, dtype: str) -> Equations:
         return make
 
     for name, left, combined, build in REGROUPED:
-        other = 2 if combined is _plus else -2
+        if dtype == "float32" and name in ("sub_sub", "sub_add"):
+            continue
+        other = -2 if dtype == "float32" and combined is _minus else 2
         yield Rule(
             name,
             left(inner, x, c, d),
@@ -145,7 +150,7 @@ def _two_variables(dtype: str) -> Node:
 def integer_sums(x: Integer, y: Integer, c: Const, d: Const, inner: Integer, p: Integer,
                  q: Integer) -> Equations:  # fmt: skip
     """(x + c) + d = x + (c + d) and the other cases of signs and sides; integers wrap around."""
-    yield from _regrouped(x, c, d, inner, "int32")
+    yield from _regrouped(x, c, d, inner, "uint32")
     yield Rule(
         "across",
         add(p.of(add(x, c)), q.of(add(y, d))),
@@ -175,7 +180,7 @@ def differences(x: Value, c: Const) -> Equations:
         "constant",
         sub(x, c),
         lambda x, c: add(x, negated(c)),
-        worth=(SIGNED, SMALL_CONSTANT, guards.never_nan("c")),
+        worth=(SIGNED, REPLACEABLE, guards.never_nan("c")),
         fires=lambda: sub(example(REALS), filled(2)),
         misses=lambda: sub(example("uint8[2]"), filled(2, dtype="uint8")),
     )

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from graphopt.body import Body, all_nodes
 from graphopt.graph import Graph
-from graphopt.ir import Node, walk
+from graphopt.ir import Node
 from graphopt.ops.control import if_
-from graphopt.pipeline import Context, Pass
+from graphopt.pipeline import Context, ScopePass
 from graphopt.rewriting.plan import Made
 from graphopt.structural import out, out_op
 
@@ -18,7 +18,7 @@ Key = tuple[Node, int]
 
 
 @dataclass(frozen=True)
-class MergeChoices(Pass):
+class MergeChoices(ScopePass):
     """Merge Ifs on one predicate of which none depends on another.
 
     Given:   %1 = If(%p, %x) {f, g}; %2 = If(%p, %x) {h, k}; %3 = Add(%1, %2)
@@ -31,7 +31,7 @@ class MergeChoices(Pass):
     name: ClassVar[str] = "merge-choices"
     own: ClassVar[tuple[str, ...]] = ("same",)
 
-    def run(self, graph: Graph, context: Context) -> Graph:
+    def scope(self, graph: Graph, context: Context) -> Graph:
         levels = _levels(graph)
         groups: dict[Key, list[Node]] = {}
         for node, level in levels.items():
@@ -59,7 +59,7 @@ class MergeChoices(Pass):
 def _levels(graph: Graph) -> dict[Node, int]:
     """How many Ifs stand one behind another up to each node, itself among them."""
     made: dict[Node, int] = {}
-    for node in walk(graph.roots):
+    for node in graph.order:
         made[node] = max((made[item] for item in node.inputs), default=0) + (node.op is if_)
     return made
 

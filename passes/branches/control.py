@@ -189,7 +189,10 @@ def shared_work(node: Node) -> list[Node]:
     if one.params != other.params:
         return []
     both = set(walk(one.outputs)).intersection(walk(other.outputs))
-    common = set(filter(_is_work, both)) - fixed(one.outputs)
+    common = set(filter(_is_work, both))
+    if not common:
+        return []
+    common -= fixed(one.outputs)
     found: dict[Node, None] = {}
     for body in (one, other):
         for user in walk(body.outputs):
@@ -253,6 +256,8 @@ def swapped(root: Node) -> Node:
 def told(root: Node) -> Node | Declined:
     """An If whose branches know what its predicate is."""
     predicate, *captures = root.inputs
+    if predicate not in captures:
+        return Declined("the branches do not take the predicate")
     if predicate.shape is None:
         return Declined("the predicate's rank is not known")
     bodies: list[Body] = []

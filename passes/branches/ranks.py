@@ -6,15 +6,13 @@ rank that it takes says which branch runs. Runs in which the graph fails do not 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from typing import ClassVar
 
 import numpy as np
 
-from graphopt.body import Body
 from graphopt.graph import Graph
 from graphopt.ir import Node, walk
 from graphopt.op import Op
@@ -24,10 +22,10 @@ from graphopt.ops.movement import transpose
 from graphopt.ops.rnn import gru, lstm, rnn
 from graphopt.ops.shape import squeeze, unsqueeze
 from graphopt.passes.branches.control import branches
-from graphopt.pipeline import Attempt, Context, Pass
-from graphopt.records import Derivation
+from graphopt.pipeline import Context, ScopePass
+from graphopt.rewriting.plan import Made
 from graphopt.structural import constant, out_op
-from graphopt.types import DType, TensorType
+from graphopt.types import DType, TensorType, TupleType
 
 RULE = "ranks.demanded"
 MANY = 16
@@ -44,7 +42,7 @@ TAKEN: Mapping[Op, Mapping[int, int]] = {
 
 
 @dataclass(frozen=True)
-class DemandedRanks(Pass):
+class DemandedRanks(ScopePass):
     """Decide predicates of If by the ranks that what uses the results takes.
 
     Only what runs whenever the If does demands anything: what stands beside it, in no branch.
@@ -57,61 +55,23 @@ class DemandedRanks(Pass):
     name: ClassVar[str] = "ranks"
     own: ClassVar[tuple[str, ...]] = ("demanded",)
 
-    def run(self, graph: Graph, context: Context) -> Graph:
-        if not any(node.op.has_bodies for node in walk(graph.roots)):
-            return graph
-        state = _Scopes(context, {})
-        derived: dict[Node, Derivation] = {}
-        roots = state.decided(graph.roots, derived)
-        if roots == graph.roots:
-            return graph
-        known = graph.tables.records
-        made = graph.with_outputs(roots, {n: d for n, d in derived.items() if n not in known})
-        return context.keep(Attempt(made, Counter({RULE: len(state.done)}), state.done))
+    def scope(self, graph: Graph, context: Context) -> Graph:
+        known = predicates(graph)
+
+        def planned(node: Node, made: Node, new: Made) -> tuple[str, Node] | None:
+            return (RULE, known[node]) if node in known else None
+
+        return context.follow(graph, planned) if known else graph
 
 
-@dataclass
-class _Scopes:
-    """The scopes of a graph, each decided for itself: equal nodes of two bodies are one object."""
-
-    context: Context
-    bodies: dict[Body, Body]
-    done: list[tuple[str, Node, Node]] = field(default_factory=list[tuple[str, Node, Node]])
-
-    def decided(self, roots: tuple[Node, ...], derived: dict[Node, Derivation]) -> tuple[Node, ...]:
-        """The roots of one scope, over constants where predicates are known, in bodies too."""
-        known = predicates(roots)
-        memo: dict[Node, Node] = {}
-        for node in walk(roots):
-            inputs = tuple([memo[item] for item in node.inputs])
-            made, rule = node.with_inputs(inputs), ""
-            if node in known and self.context.allows(RULE, node, len(self.done)):
-                made, rule = known[node], RULE
-                self.done.append((rule, node, made))
-            elif node.op.has_bodies and not (node.op.facts.sealed or node.op.facts.opaque):
-                inner = {name: self._body(body, derived) for name, body in node.bodies}
-                made = Node(node.op, inputs, {**node.attrs, **inner})
-            if made is not node:
-                derived.setdefault(made, Derivation(rule, (node,)))
-            memo[node] = made
-        return tuple(memo[root] for root in roots)
-
-    def _body(self, body: Body, derived: dict[Node, Derivation]) -> Body:
-        if body not in self.bodies:
-            outputs = self.decided(body.outputs, derived)
-            self.bodies[body] = Body(body.params, outputs, body.captures)
-        return self.bodies[body]
-
-
-def predicates(roots: Sequence[Node]) -> dict[Node, Node]:
+def predicates(graph: Graph) -> dict[Node, Node]:
     """The predicates, of those that an If of this scope has, which are known; as constants."""
-    order = list(walk(roots))
-    if not any(node.op is if_ for node in order):
+    if not any(node.op is if_ for node in graph.order):
         return {}
-    possible = possible_ranks(roots, {})
+    possible = possible_ranks(graph.roots, {})
     wanted: dict[Node, Ranks] = {}
     found: dict[Node, bool] = {}
-    for node in reversed(order):
+    for node in reversed(graph.order):
         if node.op is if_:
             _through_branches(node, possible, wanted, found)
         for item, ranks in _demands(node, possible, wanted):
@@ -156,7 +116,7 @@ def _through_branches(
 
 def _ports(node: Node, wanted: Mapping[Node, Ranks]) -> list[tuple[int, Node]]:
     """The outputs of a node of which ranks are wanted: (index, value)."""
-    if not isinstance(node.derived_type, TensorType):
+    if isinstance(node.derived_type, TupleType):
         outs = [(k, Node(out_op, (node,), {"index": k})) for k in range(node.attrs["outputs"])]
         return [(k, value) for k, value in outs if value in wanted]
     return [(0, node)] if node in wanted else []

@@ -76,10 +76,12 @@ def folded_conv(node: Node, map_: Affine, uses: Uses) -> Node | Declined:
     if not map_.fits(count):
         return AXIS
     along = 0 if node.op is conv else 1 if group == 1 else None
-    new_w = scaled(w, by_filter(node, map_.factor), along)
     new_b = bias_of(_absent(node, 2), map_, w.dtype, (count,))
-    if isinstance(new_b, Declined) or new_w is None:
-        return new_b if isinstance(new_b, Declined) else EXTREME
+    if isinstance(new_b, Declined):
+        return new_b
+    new_w = scaled(w, by_filter(node, map_.factor), along, new_b)
+    if new_w is None:
+        return EXTREME
     if grows(_held(new_w, new_b), _held(w, b, *map_.spent), uses):
         return GROWS
     made: Node = node.op(x, new_w, new_b, **node.attrs)
@@ -95,13 +97,16 @@ def folded_gemm(node: Node, map_: Affine, uses: Uses) -> Node | Declined:
     count = w.constant.shape[0 if flipped else 1]
     if not map_.fits(count):
         return AXIS
-    new_w = scaled(w, map_.factor.reshape((-1, 1) if flipped else (1, -1)), 0 if flipped else 1)
     shape = b.constant.shape if b is not None and b.constant is not None else ()
     wide = np.broadcast_shapes(shape, map_.shift.shape, map_.factor.shape)
     shape = shape if b is not None and max(map_.shift.size, map_.factor.size) == 1 else wide
     new_b = bias_of(_absent(node, 2), map_, w.dtype, shape, attrs["beta"])
-    if isinstance(new_b, Declined) or new_w is None:
-        return new_b if isinstance(new_b, Declined) else EXTREME
+    if isinstance(new_b, Declined):
+        return new_b
+    factor = map_.factor.reshape((-1, 1) if flipped else (1, -1))
+    new_w = scaled(w, factor, 0 if flipped else 1, new_b)
+    if new_w is None:
+        return EXTREME
     if grows(_held(new_w, new_b), _held(w, b, *map_.spent), uses):
         return GROWS
     made: Node = gemm(x, new_w, new_b, **{**attrs, "beta": 1.0})
@@ -137,9 +142,12 @@ def folded_sum(node: Node, map_: Affine, uses: Uses) -> Node | Declined:
     shape = b.constant.shape
     if np.broadcast_shapes(shape, map_.factor.shape, map_.shift.shape) != shape:
         return AXIS
-    new_w, new_b = scaled(w, map_.factor, -1), bias_of(b, map_, w.dtype, shape)
-    if isinstance(new_b, Declined) or new_w is None or new_b is None:
-        return new_b if isinstance(new_b, Declined) else EXTREME
+    new_b = bias_of(b, map_, w.dtype, shape)
+    if isinstance(new_b, Declined):
+        return new_b
+    new_w = scaled(w, map_.factor, -1, new_b)
+    if new_w is None or new_b is None:
+        return EXTREME
     if grows([new_w, new_b], [w, b, *map_.spent], uses):
         return GROWS
     made: Node = add(matmul(x, new_w), new_b)
@@ -187,9 +195,9 @@ MAPS: Mapping[str, Callable[[Any, Any], Any]] = {
     "mul": mul,
     "div": div,
     "add": add,
-    "sub": sub,
     "sub_from": _subtracted,
 }
+"""Maps by a constant; a difference y - c is the sum y + -c (algebra.sums) before one is tried."""
 
 
 def folded(y: Node, root: Node, uses: Uses) -> Node | Declined:
@@ -228,7 +236,7 @@ def _multiplied() -> Node:
 
 
 def _biased() -> Node:
-    made: Node = add(_multiplied(), weights(4, seed=4))
+    made: Node = add(matmul(example("float32[N, 4, 3]"), weights(3, 4)), weights(4, seed=4))
     return made
 
 
@@ -247,10 +255,11 @@ def _then_normalized(y: Callable[[], Node], known: bool) -> Node:
 
 def _examples(map_: Any, y: Callable[[], Node], columns: bool) -> dict[str, Any]:
     """A map by channel, and one along an axis of the same size: that proves nothing."""
-    by_column, by_row = (weights(4, seed=5), weights(4, 1, seed=5))
-    image = weights(4, 1, 1, seed=5)
-    good, bad = (by_column, by_row) if columns else (image, by_column)
-    return {"fires": lambda: map_(y(), good), "misses": lambda: map_(y(), bad)}
+    good, bad = ((4,), (4, 1)) if columns else ((4, 1, 1), (4,))
+    return {
+        "fires": lambda: map_(y(), weights(*good, seed=5)),
+        "misses": lambda: map_(y(), weights(*bad, seed=5)),
+    }
 
 
 USED_ONCE = Guard("the inner one is used once", lambda y, uses: uses(y) == 1)

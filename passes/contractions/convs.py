@@ -26,6 +26,7 @@ from graphopt.passes.contractions.maps import (
     normalizer,
     rounded,
     scaled,
+    whole_gelu,
 )
 from graphopt.rewriting import (
     Attr,
@@ -74,12 +75,12 @@ def folded_input(
             return Declined("what pads the value is not shifted")
         if w.dtype.bits < 32 or float(np.abs(map_.shift).max()) > MODEST:
             return Declined("the sum may round on purpose")
-    new_w = scaled(w, factor, 0)
     new_b: Node | None = None if b.is_absent else b
     if map_.shift.any():
         held = np.broadcast_to(exact(w), w.constant.shape)
         total = (held * shift).reshape(w.constant.shape[0], -1).sum(1)
         new_b = rounded(total + (ZERO if b.is_absent else exact(b)), w.dtype, total.shape)
+    new_w = scaled(w, factor, 0, new_b)
     if new_w is None or (new_b is None and map_.shift.any()):
         return EXTREME
     if grows([new_w, *([new_b] if new_b else [])], [w, b, *map_.spent], uses):
@@ -143,7 +144,7 @@ def conv_inputs(
 
     The constant of a sum is then one more input: the error is within gamma_k (|x| |w| + |c| |w|).
     """
-    worth = guards.used_once("inner")
+    worth = (guards.used_once("inner"), whole_gelu)
     yield Rule(
         "mul",
         conv(inner.of(mul(x, c)), w, b, attrs=a),

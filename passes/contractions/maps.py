@@ -17,8 +17,9 @@ import numpy as np
 from graphopt.analysis import finite_and_normal
 from graphopt.ir import Node
 from graphopt.ops.arithmetic import add, div, mul, sub
+from graphopt.ops.functions import erf, tanh
 from graphopt.ops.normalization import batch_normalization
-from graphopt.rewriting import Declined
+from graphopt.rewriting import Declined, Guard
 from graphopt.structural import constant
 from graphopt.tensor import Tensor
 from graphopt.types import DType
@@ -69,26 +70,53 @@ def exact(value: Node) -> Vector:
     return tensor.array.astype(np.float64)
 
 
+def halves_gelu(value: Node) -> bool:
+    """Whether a product is c * (x * (1 + erf(...))), or of tanh.
+
+    That is one operator of runtimes, with its factor; without it, it is four nodes for good.
+    """
+    if value.op is not mul:
+        return False
+    first, second = value.inputs
+    gated = second if first.constant is not None else first
+    sums = [item for item in gated.inputs if item.op is add] if gated.op is mul else []
+    return any(item.op in (erf, tanh) for sum_ in sums for item in sum_.inputs)
+
+
+whole_gelu = Guard("it is no part of a Gelu", lambda inner: not halves_gelu(inner))
+
+
 def rounded(made: Vector, dtype: DType, shape: Sequence[int]) -> Node | None:
     """`made`, broadcast, in a dtype; None when an element overflows."""
     with np.errstate(all="ignore"):
         array = made.astype(dtype.numpy)
-    if not np.isfinite(array).all():
-        return None
+    return _held(array, dtype, shape) if np.isfinite(array).all() else None
+
+
+def _held(array: np.ndarray[Any, np.dtype[Any]], dtype: DType, shape: Sequence[int]) -> Node:
+    """An array that nobody else has, broadcast, as a constant."""
     if array.size == 1 and tuple(shape) != ():
         return constant(Tensor.splat(dtype, shape, array.reshape(-1)[0]))
     if array.size == 1:  # whatever its rank: the shape may have none
         return constant(Tensor.of(array.reshape(tuple(shape)), dtype))
-    return constant(Tensor.of(np.array(np.broadcast_to(array, tuple(shape))), dtype).compact())
+    if array.shape != tuple(shape):
+        array = np.array(np.broadcast_to(array, tuple(shape)))
+    array.flags.writeable = False  # so it is not copied
+    return constant(Tensor.of(array, dtype).compact())
 
 
 def rounded_factors(
-    made: Vector, dtype: DType, shape: Sequence[int], along: int | None = None
+    made: Vector,
+    dtype: DType,
+    shape: Sequence[int],
+    along: int | None = None,
+    beside: Node | None = None,
 ) -> Node | None:
     """As `rounded`, of what is multiplied by inputs; None when an element becomes subnormal.
 
-    Beside another that counts it may, of the same slice `along` an axis: with inputs from 2^-32 to
-    2^32 its error is less than a rounding of the other's product.
+    Beside another that counts it may, of the same slice `along` an axis, or the slice's bias in
+    `beside`: with inputs from 2^-32 to 2^32 its error is less than a rounding of the other's
+    product, or of the bias.
     """
     with np.errstate(all="ignore"):
         array = made.astype(dtype.numpy)
@@ -96,9 +124,19 @@ def rounded_factors(
         if along is None or dtype is DType.FLOAT16:
             return None
         axes = tuple(k for k in range(made.ndim) if k != along % made.ndim)
-        if float(np.abs(made).max(axes, initial=0).min(initial=np.inf)) < COUNTS:
+        largest = np.maximum(np.abs(made).max(axes, initial=0), _magnitudes(beside))
+        if float(largest.min(initial=np.inf)) < COUNTS:
             return None
-    return rounded(made, dtype, shape)
+        if not np.isfinite(array).all():
+            return None
+    return _held(array, dtype, shape)
+
+
+def _magnitudes(bias: Node | None) -> Vector:
+    """Of a bias for each output channel; 0 of one that is left out, unknown or of another form."""
+    held = None if bias is None else bias.constant
+    known = held is not None and len(held.shape) == 1
+    return np.abs(exact(bias)) if bias is not None and known else ZERO
 
 
 def _normal(array: np.ndarray[Any, np.dtype[Any]], made: Vector) -> bool:
@@ -107,21 +145,25 @@ def _normal(array: np.ndarray[Any, np.dtype[Any]], made: Vector) -> bool:
     return bool(array.all()) or not bool(np.any((array == 0) & (made != 0)))
 
 
-def scaled(w: Node, factor: Vector, along: int | None = None) -> Node | None:
+def scaled(
+    w: Node, factor: Vector, along: int | None = None, beside: Node | None = None
+) -> Node | None:
     """The weights w * factor; None when they, or sums of products with them, could overflow.
 
-    `along` is the axis of the results' channels.
+    `along` is the axis of the results' channels, `beside` the bias that is added to these.
     """
     tensor = w.constant
     assert tensor is not None
     with np.errstate(all="ignore"):
         made = exact(w) * factor
-        total = float(np.abs(made).sum()) * tensor.size / max(made.size, 1) * ORDINARY
     # What is computed in 16 bits is summed in 32: of these, no sum of ordinary numbers overflows.
-    top = float(ml_dtypes.finfo(tensor.dtype.numpy).max)  # type: ignore[no-untyped-call]
-    if tensor.dtype is not DType.FLOAT16 and bool(np.any(np.abs(factor) > 1)) and total > top:
-        return None
-    return rounded_factors(made, tensor.dtype, tensor.shape, along)
+    if tensor.dtype is not DType.FLOAT16 and bool(np.any(np.abs(factor) > 1)):
+        top = float(ml_dtypes.finfo(tensor.dtype.numpy).max)  # type: ignore[no-untyped-call]
+        with np.errstate(all="ignore"):
+            total = float(np.abs(made).sum()) * tensor.size / max(made.size, 1) * ORDINARY
+        if total > top:
+            return None
+    return rounded_factors(made, tensor.dtype, tensor.shape, along, beside)
 
 
 def channels(value: Node, root: Node, axis: int = 1) -> Vector | None:

@@ -6,7 +6,16 @@ from graphopt.analysis import same_shape
 from graphopt.ir import Node
 from graphopt.ops.arithmetic import mul
 from graphopt.ops.linalg import gemm, matmul
-from graphopt.passes.contractions.maps import AXIS, EXTREME, GROWS, Uses, channels, grows, scaled
+from graphopt.passes.contractions.maps import (
+    AXIS,
+    EXTREME,
+    GROWS,
+    Uses,
+    channels,
+    grows,
+    scaled,
+    whole_gelu,
+)
 from graphopt.rewriting import (
     Attr,
     Const,
@@ -37,7 +46,8 @@ def folded_columns(
     vector = channels(c, inner, rank - 1)
     if vector is None or vector.size not in (1, held.shape[1 if flipped else 0]):
         return AXIS
-    made = scaled(w, vector.reshape((1, -1) if flipped else (-1, 1)), 0 if flipped else 1)
+    factor, bias = vector.reshape((1, -1) if flipped else (-1, 1)), (*root.inputs[2:], None)[0]
+    made = scaled(w, factor, 0 if flipped else 1, bias if root.attrs.get("beta", 1) == 1 else None)
     if made is None:
         return EXTREME
     if grows([made], [w, c], uses):
@@ -63,7 +73,7 @@ def _affine(*shape: int) -> Node:
 @rules(Soundness.ROUNDING)
 def product_inputs(x: Value, w: Const, c: Const, b: Maybe, inner: Value, a: Attr) -> Equations:
     """A product with a number for each column goes into the weights of the product behind it."""
-    worth = guards.used_once("inner")
+    worth = (guards.used_once("inner"), whole_gelu)
     yield Rule(
         "matmul",
         matmul(inner.of(mul(x, c)), w),

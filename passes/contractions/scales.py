@@ -10,18 +10,20 @@ at least 2^-32, so that nothing that ordinary numbers make becomes subnormal.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
+
+import numpy as np
 
 from graphopt.analysis import same_shape
 from graphopt.ir import Node
 from graphopt.op import Op
-from graphopt.ops.arithmetic import add, div, mul, sub
+from graphopt.ops.arithmetic import add, div, mul
 from graphopt.ops.conv import conv
 from graphopt.ops.linalg import gemm, matmul
 from graphopt.ops.movement import transpose
-from graphopt.ops.shape import flatten, reshape, squeeze, unsqueeze
-from graphopt.passes.contractions.maps import Uses, Vector, exact, grows, rounded_factors
+from graphopt.ops.shape import reshape, squeeze
+from graphopt.passes.contractions.maps import Uses, grows, halves_gelu
+from graphopt.passes.contractions.scaling import DEEPEST, MOVES, Scaling, number_of, ordinary
 from graphopt.rewriting import (
     Attr,
     Const,
@@ -36,99 +38,11 @@ from graphopt.rewriting import (
 )
 from graphopt.rewriting.examples import example, filled, ints, weights
 from graphopt.rewriting.reassociate import combined_product
-from graphopt.types import DType
-
-DEEPEST = 12
-"""How many nodes apart the factor and the constants may be."""
-LEAST = 2.0**-32
-MOVES = (transpose, reshape, squeeze, unsqueeze, flatten)
 
 NOT_ONE = Declined("the factor is not one number, or broadcasts")
 RANGE = Declined("the factor is more than 1, or very small, for numbers of this kind")
 SHARED = Declined("a constant is used elsewhere")
 NO_CONSTANT = Declined("no constants are near that nothing else uses")
-
-
-def number_of(value: Node) -> float | None:
-    """The one number that a constant is filled with."""
-    tensor = value.constant
-    if tensor is None or not tensor.dtype.is_float or not tensor.size:
-        return None
-    tensor = tensor.compact()
-    return float(tensor.element) if tensor.is_splat or tensor.size == 1 else None
-
-
-@dataclass
-class Scaling:
-    """Makes values times a factor; `old` are the constants that it replaces by `new` ones.
-
-    What is scaled is a product of matrices or a convolution, or a sum of such; factors of elements
-    alone are not re-associated here.
-    """
-
-    factor: float
-    uses: Uses
-    old: list[Node] = field(default_factory=list[Node])
-    new: list[Node] = field(default_factory=list[Node])
-    contracted: bool = False
-
-    def __call__(self, value: Node, depth: int = DEEPEST, *, inside: bool = False) -> Node | None:
-        """The value times the factor, None where its constants are not near."""
-        if value.constant is not None:
-            return self._constant(value)
-        if depth == 0 or self.uses(value) != 1:
-            return None
-        if value.op in MOVES:
-            inner = self(value.inputs[0], depth - 1, inside=inside)
-            return None if inner is None else value.with_inputs((inner, *value.inputs[1:]))
-        if value.op in (add, sub):
-            return self._all(value, 0, depth, inside)
-        if value.op in (gemm, conv, matmul):
-            self.contracted = True
-            return (
-                self._any(value, depth) if value.op is matmul else self._all(value, 1, depth, True)
-            )
-        return self._any(value, depth) if value.op is mul and inside else None
-
-    def _constant(self, value: Node) -> Node | None:
-        tensor = value.constant
-        assert tensor is not None
-        if not tensor.dtype.is_float:
-            return None
-        scaled: Vector = exact(value) * self.factor
-        made = rounded_factors(scaled, tensor.dtype, tensor.shape)
-        if made is not None:
-            self.old.append(value)
-            self.new.append(made)
-        return made
-
-    def _all(self, value: Node, first: int, depth: int, inside: bool) -> Node | None:
-        """A sum: each term, those of a Gemm and a convolution behind their first operand."""
-        made: list[Node] = []
-        for item in value.inputs[first:]:
-            term = item if item.is_absent else self(item, depth - 1, inside=inside)
-            if term is None:
-                return None
-            made.append(term)
-        return value.with_inputs((*value.inputs[:first], *made))
-
-    def _any(self, value: Node, depth: int) -> Node | None:
-        """A product: one of its operands, constants first."""
-        pairs = sorted(enumerate(value.inputs), key=lambda pair: pair[1].constant is None)
-        for position, item in pairs:
-            before = len(self.old)
-            made = self(item, depth - 1, inside=True)
-            if made is not None:
-                inputs = list(value.inputs)
-                inputs[position] = made
-                return value.with_inputs(tuple(inputs))
-            del self.old[before:], self.new[before:]
-        return None
-
-
-def ordinary(factor: float, y: Node) -> bool:
-    """Whether numbers of y's dtype may be multiplied by the factor early rather than late."""
-    return LEAST <= abs(factor) <= 1 and y.dtype is not DType.FLOAT16
 
 
 def times(y: Node, c: Node, root: Node, uses: Uses) -> Node | Declined:
@@ -140,8 +54,8 @@ def times(y: Node, c: Node, root: Node, uses: Uses) -> Node | Declined:
         factor = 1 / factor
     if not ordinary(factor, y):
         return RANGE
-    scaling = Scaling(factor, uses)
-    made = scaling(y)
+    scaling = Scaling(uses)
+    made = scaling(y, np.array(factor))
     if made is None or not scaling.contracted:
         return NO_CONSTANT
     return SHARED if grows(scaling.new, [*scaling.old, c], uses) else made
@@ -153,7 +67,7 @@ def stripped(value: Node, uses: Uses) -> tuple[Node, float, Node] | None:
     while value.op in MOVES and uses(value) == 1 and len(moves) < DEEPEST:
         moves.append(value)
         value = value.inputs[0]
-    if value.op not in (mul, div) or uses(value) != 1:
+    if value.op not in (mul, div) or uses(value) != 1 or halves_gelu(value):
         return None
     first, second = value.inputs
     inner, c = (
@@ -178,8 +92,8 @@ def from_operand(position: int) -> Callable[[Node, Uses], Node | Declined]:
         other = root.inputs[1 - position]
         if other.constant is None and not ordinary(factor, other):
             return RANGE
-        scaling = Scaling(factor, uses)
-        made = scaling(other, inside=True)
+        scaling = Scaling(uses)
+        made = scaling.operand(root, 1 - position, np.array(factor))
         if made is None:
             return NO_CONSTANT
         if grows(scaling.new, [*scaling.old, c], uses):
@@ -239,7 +153,7 @@ def scales(
     x: Value, y: Value, w: Value, b: Maybe, c: Const, s: Const, t: Const, a: Attr
 ) -> Equations:
     """A factor that is one number goes into the weights of a product that is near."""
-    for op, good, bad in ((mul, 0.125, 1e-12), (div, 8.0, 1e12)):
+    for op, good, bad in ((mul, 0.125, 1e-12), (div, 6.0, 1e12)):
         yield Rule(
             op.name.lower(),
             op(y, c),
@@ -247,21 +161,23 @@ def scales(
             fires=partial(_scores, op, good),
             misses=partial(_scores, op, bad),
         )
-    image, kernel = example("float32[N, 3, 4, 4]"), weights(2, 3, 2, 2)
-    rows, matrix = example("float32[N, 3]"), weights(3, 4)
+    image, rows = example("float32[N, 3, 4, 4]"), example("float32[N, 3]")
     for name, pattern, place, fires, misses in (
         ("left", matmul(x, w), 0,
-         lambda: matmul(transpose(halved(example("float32[3, N]")), perm=(1, 0)), matrix),
+         lambda: matmul(transpose(halved(example("float32[2, 3, N]")), perm=(0, 2, 1)),
+                        weights(3, 4)),
          lambda: matmul(halved(rows), example("float32[3, 4]", "w"))),
         ("right", matmul(x, w), 1,
          lambda: matmul(queries(), turned_keys()),
          lambda: matmul(rows, halved(example("float32[3, 4]", "w")))),
         ("gemm", gemm(x, w, b, attrs=a), 0,
-         lambda: gemm(halved(rows), matrix, weights(4), alpha=2),
+         lambda: gemm(squeeze(halved(example("float32[1, N, 3]")), ints(0)), weights(3, 4),
+                      weights(4), alpha=2),
          lambda: gemm(rows, halved(example("float32[3, 4]", "w")), weights(4))),
         ("conv", conv(x, w, b, attrs=a), 0,
-         lambda: conv(halved(image), kernel, weights(2), pads=(1, 1, 1, 1)),
-         lambda: conv(add(image, filled(0.5)), kernel, weights(2))),
+         lambda: conv(squeeze(halved(example("float32[N, 3, 4, 4, 1]")), ints(4)),
+                      weights(2, 3, 2, 2), weights(2), pads=(1, 1, 1, 1)),
+         lambda: conv(add(image, filled(0.5)), weights(2, 3, 2, 2), weights(2))),
     ):  # fmt: skip
         yield Rule(name, pattern, from_operand(place), fires=fires, misses=misses)
     yield Rule(

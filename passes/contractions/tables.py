@@ -127,8 +127,9 @@ SIZE = Guard("the table is not large", lambda t: t.constant.size <= MOST)
 TWO = Guard("the table has two axes", lambda t: t.rank == 2)
 
 
-def _shifted(op: Op, c: Node, axis: int = 0) -> Node:
-    made: Node = op(gather(weights(5, 5), example("int64[N, 5]", "i"), axis=axis), c)
+def _shifted(op: Op, axis: int) -> Node:
+    taken = gather(weights(5, 5), example("int64[N, 5]", "i"), axis=axis)
+    made: Node = op(taken, weights(5, seed=1))
     return made
 
 
@@ -141,8 +142,8 @@ def tables(t: Const, i: Integer, c: Const, rows: Float) -> Equations:
             op(rows.of(gather(t, i)), c),
             partial(of_table, op),
             worth=(guards.used_once("rows"), guards.used_once("t"), TWO, SIZE),
-            fires=partial(_shifted, op, weights(5, seed=1)),
-            misses=partial(_shifted, op, weights(5, seed=1), axis=1),
+            fires=partial(_shifted, op, 0),
+            misses=partial(_shifted, op, 1),
         )
 
 

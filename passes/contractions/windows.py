@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from graphopt.ir import Node
 from graphopt.ops.activation import relu
 from graphopt.ops.arithmetic import add
@@ -180,13 +178,6 @@ def paddings(x: Value, w: Value, b: Maybe, p: Const, v: Value, t: Maybe, a: Attr
                 partial(_greatest, _rooted, *short),
             ),
         )
-    yield Rule(
-        "max_least",
-        max_pool(pad(x, p, -np.inf, t), attrs=a),
-        padded_max,
-        fires=lambda: max_pool(pad(_image(), PADS_ONE, filled(-np.inf)), kernel_shape=(2, 2)),
-        misses=lambda: max_pool(pad(_image(), PADS_ONE, filled(-3e38)), kernel_shape=(2, 2)),
-    )
 
 
 WINDOWS: RuleSet = paddings

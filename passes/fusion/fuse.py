@@ -17,6 +17,7 @@ from graphopt.passes.fusion import (
     idioms_embedding,
     idioms_norm,
     idioms_quantized,
+    idioms_recurrent,
 )
 from graphopt.passes.fusion.fuse_groups import Groups, groups_of, is_elementwise, is_group, kind_of
 from graphopt.pipeline import Attempt, Context, Pass
@@ -24,7 +25,11 @@ from graphopt.records import Derivation
 from graphopt.refine import refines
 
 STAGES = (
-    idioms_activation.FIRST + idioms_norm.FIRST + idioms_attention.FIRST + idioms_quantized.FIRST,
+    idioms_activation.FIRST
+    + idioms_norm.FIRST
+    + idioms_attention.FIRST
+    + idioms_quantized.FIRST
+    + idioms_recurrent.FIRST,
     idioms_activation.SECOND
     + idioms_norm.SECOND
     + idioms_attention.SECOND

@@ -20,13 +20,10 @@ from graphopt.ops.activation import (
     softplus,
     swish,
 )
-from graphopt.ops.arithmetic import add, clip, div, max_, mul, power, sub
-from graphopt.ops.conv import conv
-from graphopt.ops.conv_transpose import conv_transpose
+from graphopt.ops.arithmetic import add, clip, div, max_, mul, power
 from graphopt.ops.functions import erf, exp, log, tanh
-from graphopt.ops.linalg import gemm, matmul
 from graphopt.ops.mathematics import log1p
-from graphopt.ops.normalization import batch_normalization
+from graphopt.passes.fusion.gates import relu6
 from graphopt.passes.fusion.idioms import Grouping, about, number, unused_outside
 from graphopt.rewriting import Attr, Const, Equations, Float, Guard, Rule, Soundness, rules
 from graphopt.rewriting.examples import example, filled, weights
@@ -211,55 +208,16 @@ def sixths(x: Any, gate: Any, c: Any, six: Any) -> Iterator[tuple[str, Any]]:
     yield "gate_mul", mul(x, mul(gate, c))
 
 
-def _relu6(x: Any, three: Any, zero: Any, six: Any) -> Any:
-    return clip(add(x, three), zero, six)
-
-
-def _hard_swish(order: str, c: float, of: Callable[[], Node] = _x) -> Node:
-    gate = _relu6(of(), filled(3), filled(0), filled(6))
+def _hard_swish(order: str, c: float) -> Node:
+    gate = relu6(_x(), filled(3), filled(0), filled(6))
     six = 6.0 if abs(c - 1 / 6) < 1e-6 else 1 / c
-    made: Node = dict(sixths(of(), gate, filled(c), filled(six)))[order]
-    return made
-
-
-def of_product(x: Node) -> bool:
-    """Whether a value is a contraction's result, or that times and plus constants.
-
-    Its error is then so large already that x * HardSigmoid(x) adds nothing to speak of.
-    """
-    for _ in range(MAX_STEPS):
-        if x.op in (conv, conv_transpose, gemm, matmul, batch_normalization):
-            return True
-        others = [item for item in x.inputs if item.constant is None]
-        if x.op not in (add, mul, sub) or len(others) != 1:
-            return False
-        (x,) = others
-    return False
-
-
-inexact = Guard("x is a contraction's result", of_product)
-
-
-def gated(x: Node) -> Node | None:
-    """HardSwish, or before opset 14 what it consists of; for float64 its constant is too short."""
-    if x.dtype.bits > 32:
-        return None
-    root = mul(x, hard_sigmoid(x, alpha=1 / 6))
-    return fuse(root, between(root, (x,)), "HardSwish", hard_swish(x))
-
-
-def _convolved() -> Node:
-    made: Node = conv(example("float32[N, 3, 4]"), weights(3, 3, 1))
+    made: Node = dict(sixths(_x(), gate, filled(c), filled(six)))[order]
     return made
 
 
 @rules(Soundness.ROUNDING)
 def hard_swishes(x: Float, c: Const, a: Attr, b: Attr) -> Equations:
-    """x * hardsigmoid(x) = HardSwish(x), which x * relu6(x + 3) / 6 is too
-
-    The latter is more accurate near -3 than the operator, so that this is its form in fast mode,
-    and where x is inexact anyway.
-    """
+    """x * hardsigmoid(x) = HardSwish(x), whose name x * relu6(x + 3) / 6 has, too"""
     exact_sixth = Guard(
         "it is x / 6 + 1 / 2",
         lambda a, b: a == float(hard_sigmoid.normal({"alpha": 1 / 6})["alpha"]) and b == 0.5,
@@ -273,28 +231,8 @@ def hard_swishes(x: Float, c: Const, a: Attr, b: Attr) -> Equations:
         fires=lambda: mul(_x(), hard_sigmoid(_x(), alpha=1 / 6)),
         misses=lambda: mul(_x(), hard_sigmoid(_x(), alpha=0.17)),
     )
-    for order, left in sixths(x, _relu6(x, 3.0, 0.0, 6.0), c, 6.0):
+    for order, left in sixths(x, relu6(x, 3.0, 0.0, 6.0), c, 6.0):
         sixth = () if order.endswith("div") else (about(1 / 6, "c"),)
-        near = partial(_hard_swish, order, 0.17, _convolved)
-        yield Rule(
-            f"{order}_fast",
-            left,
-            Grouping("HardSwish", ("x",), gated),
-            when=sixth,
-            worth=alone,
-            soundness=Soundness.FAST,
-            fires=partial(_hard_swish, order, 1 / 6),
-            misses=partial(_hard_swish, order, 0.17),
-        )
-        yield Rule(
-            f"{order}_inexact",
-            left,
-            Grouping("HardSwish", ("x",), gated),
-            when=(*sixth, inexact),
-            worth=alone,
-            fires=partial(_hard_swish, order, 1 / 6, _convolved),
-            misses=(*(near for _ in sixth), partial(_hard_swish, order, 1 / 6)),
-        )
         yield Rule(
             order,
             left,
@@ -355,25 +293,15 @@ def hard_sigmoids(x: Float, a: Const, b: Const) -> Equations:
     for order, made in (("div", div), ("mul", mul)):
         wanted = 6.0 if order == "div" else 1 / 6
 
-        def gate(number: float, of: Callable[[], Node] = _x, made: Any = made) -> Node:
-            done: Node = made(_relu6(of(), filled(3), filled(0), filled(6)), filled(number))
+        def gate(number: float, made: Any = made) -> Node:
+            done: Node = made(relu6(_x(), filled(3), filled(0), filled(6)), filled(number))
             return done
 
-        left, sixth = made(_relu6(x, 3.0, 0.0, 6.0), a), about(wanted, "a")
-        yield Rule(
-            f"relu6_{order}_inexact",
-            left,
-            Grouping("HardSigmoid", ("x",), _form(hard_sigmoid, alpha=1 / 6)),
-            when=(sixth, inexact),
-            worth=alone,
-            fires=partial(gate, wanted, _convolved),
-            misses=(partial(gate, wanted * 1.02, _convolved), partial(gate, wanted)),
-        )
         yield Rule(
             f"relu6_{order}",
-            left,
+            made(relu6(x, 3.0, 0.0, 6.0), a),
             Grouping("HardSigmoid", ("x",)),
-            when=sixth,
+            when=about(wanted, "a"),
             worth=alone,
             fires=partial(gate, wanted),
             misses=partial(gate, wanted * 1.02),

@@ -19,7 +19,7 @@ from graphopt.ops.fused import fused
 from graphopt.ops.linalg import matmul
 from graphopt.ops.logic import is_nan, where
 from graphopt.ops.movement import transpose
-from graphopt.ops.reduction import reduce_max, reduce_sum
+from graphopt.ops.reduction import reduce_log_sum_exp, reduce_max, reduce_sum
 from graphopt.ops.softmax import log_softmax, softmax
 from graphopt.passes.fusion.idioms import Grouping, number, unused_outside
 from graphopt.refine import refines
@@ -74,23 +74,29 @@ def _shares(powers: Node) -> Node:
     return made
 
 
-def _logarithm(below: Node) -> Node:
-    made: Node = sub(below, log(reduce_sum(exp(below), ints(-1))))
-    return made
+def _spelled_sum(x: Any, axes: Any) -> Any:
+    return log(reduce_sum(exp(x), axes))
 
 
 @rules(Soundness.ROUNDING)
 def log_softmaxes(x: Float, t: Float, a: Const, c: Const) -> Equations:
     """x - max x - log(sum(exp(x - max x))) = LogSoftmax(x)"""
-    yield Rule(
-        "stable",
-        sub(t.of(sub(x, reduce_max(x, a))), log(reduce_sum(exp(t), c))),
-        Grouping("LogSoftmax", ("x",), _along(log_softmax)),
-        when=same_axis,
-        worth=unused_outside("x"),
-        fires=lambda: _logarithm(_shifted(2)),
-        misses=lambda: _logarithm(_shifted(1)),
-    )
+
+    def shown(total: Callable[[Any, Any], Any], axis: int) -> Node:
+        below = _shifted(axis)
+        made: Node = sub(below, total(below, ints(-1)))
+        return made
+
+    for name, total in (("stable", _spelled_sum), ("summed", reduce_log_sum_exp)):
+        yield Rule(
+            name,
+            sub(t.of(sub(x, reduce_max(x, a))), total(t, c)),
+            Grouping("LogSoftmax", ("x",), _along(log_softmax)),
+            when=same_axis,
+            worth=unused_outside("x"),
+            fires=partial(shown, total, 2),
+            misses=partial(shown, total, 1),
+        )
 
 
 @rules(Soundness.ROUNDING)

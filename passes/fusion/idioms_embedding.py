@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from graphopt.ir import Node
@@ -9,8 +10,9 @@ from graphopt.ops.arithmetic import add, mul
 from graphopt.ops.functions import neg
 from graphopt.ops.indexing import gather
 from graphopt.ops.normalization import layer_normalization
-from graphopt.ops.slicing import concat, slice_
+from graphopt.ops.slicing import concat, slice_, split
 from graphopt.passes.fusion.idioms import Grouping, unused_outside
+from graphopt.passes.movement.positions import cuts
 from graphopt.rewriting import (
     Attr,
     Const,
@@ -19,17 +21,22 @@ from graphopt.rewriting import (
     Guard,
     Integer,
     Maybe,
+    MaybeConst,
     Rule,
     Soundness,
     Value,
     rules,
 )
 from graphopt.rewriting.examples import example, filled, ints, weights
+from graphopt.structural import out, out_op
 
 
-def _joined_elsewhere() -> Node:
+def _joined_elsewhere(*, divided: bool = False) -> Node:
     x, c = example("float32[1, 2]"), example("float32[2, 1]", "c")
     low, high = slice_(x, ints(0), ints(1), ints(1)), slice_(x, ints(1), ints(2), ints(1))
+    if divided:
+        node = split(x, ints(1, 1), axis=1, outputs=2)
+        low, high = out(node, 0), out(node, 1)
     made: Node = add(mul(x, filled(1.5)), mul(concat(neg(high), low, axis=0), c))
     return made
 
@@ -124,10 +131,27 @@ def _are_halves(x: Node, *ends: Node) -> bool:
     return halves(x, (d, e, f), (g, h, k))
 
 
-def _rotary(half: int = 2) -> Node:
-    x, c, s = (example("float32[N, 2, 3, 4]", name) for name in ("x", "c", "s"))
+def _is_halved(x: Node, n: Node) -> bool:
+    found = cuts(n)
+    if found is None:
+        return False
+    axis, (_, middle, size) = found
+    return axis == (x.rank or 0) - 1 and 2 * middle == size
+
+
+def _sliced(x: Node, half: int) -> tuple[Node, Node]:
     low = slice_(x, ints(0), ints(half), ints(3))
-    high = slice_(x, ints(half), ints(1 << 31), ints(3))
+    return low, slice_(x, ints(half), ints(1 << 31), ints(3))
+
+
+def _split(x: Node, half: int) -> tuple[Node, Node]:
+    node: Node = split(x, ints(half, 4 - half), axis=-1, outputs=2)
+    return out(node, 0), out(node, 1)
+
+
+def _rotary(parts: Callable[[Node, int], tuple[Node, Node]], half: int = 2) -> Node:
+    x, c, s = (example("float32[N, 2, 3, 4]", name) for name in ("x", "c", "s"))
+    low, high = parts(x, half)
     made: Node = add(mul(x, c), mul(concat(neg(high), low, axis=-1), s))
     return made
 
@@ -135,9 +159,10 @@ def _rotary(half: int = 2) -> Node:
 @rules(Soundness.ROUNDING)
 def rotary_embeddings(
     x: Float, c: Float, s: Float, d: Const, e: Const, f: Const, g: Const, h: Const, k: Const,
-    a: Attr,
+    n: Value, t: MaybeConst, a: Attr, b: Attr,
 ) -> Equations:  # fmt: skip
     """x * cos + concat(-x[half:], x[:half]) * sin: the elements turned by their positions"""
+    joined = Guard("they are joined along it", lambda x, a: a in (-1, (x.rank or 0) - 1))
     turned = concat(neg(slice_(x, g, h, k)), slice_(x, d, e, f), axis=a)
     yield Rule(
         "halves",
@@ -149,11 +174,21 @@ def rotary_embeddings(
                 _are_halves,
                 ("x", *"defghk"),
             ),
-            Guard("they are joined along it", lambda x, a: a in (-1, (x.rank or 0) - 1)),
+            joined,
         ),
         worth=unused_outside("x", "c", "s"),
-        fires=_rotary,
-        misses=(partial(_rotary, 1), _joined_elsewhere),
+        fires=partial(_rotary, _sliced),
+        misses=(partial(_rotary, _sliced, 1), _joined_elsewhere),
+    )
+    parts = n.of(split(x, t, outputs=2, attrs=b))
+    yield Rule(
+        "split",
+        add(mul(x, c), mul(concat(neg(out_op(parts, index=1)), out_op(n, index=0), axis=a), s)),
+        Grouping("RotaryEmbedding", ("x", "c", "s")),
+        when=(Guard("the parts are the halves of the last axis", _is_halved), joined),
+        worth=unused_outside("x", "c", "s"),
+        fires=partial(_rotary, _split),
+        misses=(partial(_rotary, _split, 1), partial(_joined_elsewhere, divided=True)),
     )
 
 

@@ -17,7 +17,7 @@ from graphopt.passes.movement.row_major import ROW_MAJORS, STILL_TRANSPOSES
 from graphopt.passes.movement.shapes import transposes as compositions
 from graphopt.passes.movement.transposes import moved
 from graphopt.passes.movement.two_layouts import Layouts
-from graphopt.pipeline import Context, Pass
+from graphopt.pipeline import Context, ScopePass
 from graphopt.rewriting.rule import Math
 
 PICO = 1e12
@@ -27,7 +27,7 @@ TIDYING = compositions + STILL_TRANSPOSES + ROW_MAJORS
 
 
 @dataclass(frozen=True)
-class Layout(Pass):
+class Layout(ScopePass):
     """Give images the layout, channels first or last, in which the target should be faster.
 
     Given:   %1 = Conv(%x, %w); %2 = Relu(%1); %3 = MaxPool(%2) {kernel_shape = [2, 2]}
@@ -37,7 +37,7 @@ class Layout(Pass):
     target: str = "numpy"
     name: ClassVar[str] = "layout"
 
-    def run(self, graph: Graph, context: Context) -> Graph:
+    def scope(self, graph: Graph, context: Context) -> Graph:
         found = TARGETS.get(self.target)
         if found is None:
             hint = nearest(self.target, list(TARGETS))

@@ -51,11 +51,15 @@ def lossless(old: DType, new: DType) -> bool:
 
 
 def fits(x: Node, dtype: DType) -> bool:
-    """Whether every element of a value of integers is one of a dtype of integers."""
-    if x.dtype not in INTEGERS or dtype not in INTEGERS:
+    """Whether every element of a value of integers is one of a dtype."""
+    if x.dtype not in INTEGERS or dtype not in ORDINARY:
         return False
-    facts, (low, high) = facts_of(x), limits(dtype)
-    return low <= facts.low and facts.high <= high
+    facts = facts_of(x)
+    if dtype in FLOATS:
+        most = min(1 << FLOATS[dtype][0], 1 << FLOATS[dtype][1])
+        return -most <= facts.low and facts.high <= most
+    low, high = limits(dtype)
+    return dtype is not DType.BOOL and low <= facts.low and facts.high <= high
 
 
 def together(x: Node, inner: Node, root: Node) -> Node | Declined | None:
@@ -77,7 +81,7 @@ def _through(x: Node, middle: DType, last: DType) -> bool:
     if not (lossless(first, middle) or fits(x, middle)):
         return False
     if last in INTEGERS and middle in FLOATS:  # of what does not fit, a cast makes anything
-        return lossless(first, last)
+        return lossless(first, last) or fits(x, last)
     return True
 
 

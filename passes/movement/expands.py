@@ -123,6 +123,17 @@ def broadcast_tile(x: Node, i: Node, root: Node) -> Node | Declined | None:
     return made
 
 
+def without_leading(x: Node, s: Node, n: Node) -> Node | Declined | None:
+    """Expand(x) where n is x with axes of size 1 in front, which the target has anyway."""
+    sizes = s.shape
+    if n.rank is None or sizes is None or not isinstance(sizes[0], int):
+        return None
+    if narrower(n) is not x or sizes[0] < n.rank:
+        return Declined("it has other axes, or the target has not as many")
+    made: Node = expand(x, s)
+    return made
+
+
 @rules(Soundness.EXACT)
 def broadcasts(x: Value, y: Value, z: Value, xs: Many) -> Equations:
     """f(expand(x), y) = f(x, y) where f broadcasts x as well."""
@@ -162,9 +173,25 @@ def _arms() -> list[Node]:
     return [example("float32[2, 1]", "y"), example("float32[2, 3]", "z")]
 
 
+def _behind(op: Op, places: Node) -> Node:
+    made: Node = expand(op(example("float32[N]"), places), example("int64[2]", "sizes"))
+    return made
+
+
 @rules(Soundness.EXACT)
-def expands(x: Value, s: Value, i: Value, j: Value) -> Equations:
+def expands(x: Value, n: Value, s: Value, i: Value, j: Value) -> Equations:
     """Two broadcasts are one; a computed target is constant where the sizes allow."""
+    for op, leading, trailing in (
+        (unsqueeze, ints(0), ints(1)),
+        (reshape, ints(1, -1), ints(-1, 1)),
+    ):
+        yield Rule(
+            f"leading_{op.name.lower()}",
+            expand(n.of(op(x, i)), s),
+            without_leading,
+            fires=partial(_behind, op, leading),
+            misses=partial(_behind, op, trailing),
+        )
     yield Rule(
         "twice",
         expand(expand(x, i), j),

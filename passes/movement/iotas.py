@@ -112,7 +112,7 @@ def counted(x: Value, xs: Many, k: Attr) -> Equations:
     yield Rule(
         "gather_nd",
         gather_nd(x, concat(xs, axis=k)),
-        lambda x, xs, k, root: all_of(x, xs, root) if k in (-1, xs[0].rank - 1) else None,
+        lambda x, xs, k, root: all_of(x, xs, root) if k == -1 or xs[0].rank == k + 1 else None,
         fires=lambda: _taken(0, 1),
         misses=lambda: _taken(1, 0),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
 from graphopt.analysis import same_shape
@@ -50,11 +51,13 @@ def reduced_axes(node: Node) -> tuple[int, ...] | None:
     """The axes that a reduction is over, counted from the front; None where they are not known."""
     rank = node.inputs[0].rank
     axes = node.inputs[1] if len(node.inputs) > 1 else None
-    if rank is None:
-        return None
     if axes is None or axes.is_absent or axes.shape == (0,):
-        return () if node.attrs.get("noop_with_empty_axes") else tuple(range(rank))
-    return None if axes.ints is None else tuple(sorted(axis % rank for axis in axes.ints))
+        if node.attrs.get("noop_with_empty_axes"):
+            return ()
+        return None if rank is None else tuple(range(rank))
+    if rank is None or axes.ints is None:
+        return None
+    return tuple(sorted(axis % rank for axis in axes.ints))
 
 
 def reduced(op: Op, x: Node, axes: tuple[int, ...], *, keepdims: bool) -> Node:
@@ -76,10 +79,28 @@ def dropped(root: Node, inner: Node) -> Node | Declined | None:
     return made if same_shape(made, root) else Declined("it changes other axes")
 
 
+def of_shape(op: Op, x: Node, axes: Iterable[int], root: Node) -> Node | None:
+    """The reduction of x over some axes, those of size 1 left out or all taken in, that has the
+    shape of `root`; None where none has."""
+    sizes = x.shape or ()
+    own = {axis for axis in axes if sizes[axis] != 1}
+    ones = {axis for axis, size in enumerate(sizes) if size == 1}
+    for chosen in (own, own | ones) if own else ():
+        for keepdims in (True, False):
+            made = reduced(op, x, tuple(sorted(chosen)), keepdims=keepdims)
+            if same_shape(made, root):
+                return made
+    return None
+
+
 def reshaped(root: Node, inner: Node) -> Node | Declined:
     """A reshape that takes the axes away which a reduction kept, or brings them back."""
-    made = inner.op(*inner.inputs, **{**inner.attrs, "keepdims": int(not keeps(inner))})
-    return made if same_shape(made, root) else Declined("it changes other axes")
+    made: Node = inner.op(*inner.inputs, **{**inner.attrs, "keepdims": int(not keeps(inner))})
+    if same_shape(made, root):
+        return made
+    x, axes = inner.inputs[0], reduced_axes(inner) if inner.op in REDUCTIONS_OF_AXES else None
+    other = None if axes is None or x.shape is None else of_shape(inner.op, x, axes, root)
+    return other or Declined("it changes other axes")
 
 
 def kept(root: Node, inner: Node) -> Node | Declined | None:
@@ -102,23 +123,19 @@ def _gone(inner: Node) -> tuple[int, ...] | None:
     return reduced_axes(inner)
 
 
-def straight(root: Node, y: Node) -> Node | Declined | None:
-    """A reduction between two reshapes, of x itself where its axes are those of x."""
-    if y.op not in REDUCTIONS_OF_AXES or y.inputs[0].op not in ROW_MAJOR:
+def straight(root: Node, inner: Node) -> Node | Declined | None:
+    """A reduction of a reshaped value as one of what has the same elements in more axes."""
+    if inner.op not in ROW_MAJOR:
         return None
-    inner, axes = y.inputs[0], reduced_axes(y)
-    x = inner.inputs[0]
+    axes, x = reduced_axes(root), inner.inputs[0]
     if x.shape is None or inner.shape is None or not axes:
         return None
     groups = merged(x.shape, inner.shape)
     if groups is None:
         return Declined("axes are split")
-    own = tuple(sorted(axis for k in axes for axis in groups[k] if x.shape[axis] != 1))
-    for keepdims in (True, False):
-        made = reduced(y.op, x, own, keepdims=keepdims) if own else None
-        if made is not None and same_shape(made, root):
-            return made
-    return Declined("it has another shape without the reshapes")
+    own = [axis for k in axes for axis in groups[k]]
+    made = of_shape(root.op, x, own, root)
+    return made or Declined("it has another shape without the reshape")
 
 
 def pooled(root: Node, x: Node) -> Node | Declined | None:
@@ -209,27 +226,21 @@ def reduce_pool(inner: Value, x: Value, i: Value, r: Attr) -> Equations:
     )
 
 
-@rules(Soundness.ROUNDING)
-def reduce_between(y: Value, i: Maybe, r: Attr) -> Equations:
-    """A reduction between reshapes that only add and drop axes is one of what they are of."""
-    inner = squeeze(example("float32[2, 1, N]"), ints(1))
+@rules(Soundness.EXACT)
+def reduce_reshaped(inner: Value, a: Maybe, q: Attr) -> Equations:
+    """A reduction of a value whose axes were only merged, dropped or added is one of that value."""
+    dropped = squeeze(example("float32[2, 1, N]"), ints(1))
     split = reshape(example("float32[2, 6]"), ints(2, 3, 2))
-    yield Rule(
-        "unsqueeze",
-        unsqueeze(y, i),
-        straight,
-        worth=guards.used_once("y"),
-        fires=lambda: unsqueeze(reduce_mean(inner, ints(1), keepdims=0), ints(1)),
-        misses=lambda: unsqueeze(reduce_mean(split, ints(1), keepdims=0), ints(1)),
-    )
-    yield Rule(
-        "reshape",
-        reshape(y, i, attrs=r),
-        straight,
-        worth=guards.used_once("y"),
-        fires=lambda: reshape(reduce_mean(inner, ints(1), keepdims=0), ints(2, 1)),
-        misses=lambda: reshape(reduce_mean(split, ints(1), keepdims=0), ints(4)),
-    )
+    for op in REDUCTIONS_OF_AXES:
+        yield Rule(
+            op.name.removeprefix("Reduce").lower(),
+            op(inner, a, attrs=q),
+            straight,
+            worth=guards.used_once("inner"),
+            fires=partial(op, dropped, ints(1), keepdims=0),
+            misses=partial(op, split, ints(1), keepdims=0),
+            soundness=Soundness.EXACT if op in (reduce_max, reduce_min) else Soundness.ROUNDING,
+        )
 
 
-KEPT_AXES = reduce_axes + reduce_pool + reduce_between
+KEPT_AXES = reduce_axes + reduce_pool + reduce_reshaped

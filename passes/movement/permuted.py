@@ -10,6 +10,7 @@ from graphopt.ir import Node
 from graphopt.ops.cumulative import cum_prod, cum_sum
 from graphopt.ops.indexing import gather
 from graphopt.ops.movement import transpose
+from graphopt.ops.norms import lp_normalization
 from graphopt.ops.padding import pad
 from graphopt.ops.quantize import dequantize_linear, quantize_linear
 from graphopt.ops.reduction import arg_max, arg_min
@@ -26,7 +27,7 @@ from graphopt.types import TensorType, TupleType
 Perm = tuple[int, ...]
 LARGEST = 1 << 20
 """Constants with more elements are not permuted."""
-ALONG = (softmax, log_softmax, hardmax)
+ALONG = (softmax, log_softmax, hardmax, lp_normalization)
 
 
 def inverse(perm: Sequence[int]) -> Perm:

@@ -62,11 +62,13 @@ Right = Function[Node | Declined | None]
 def single(root: Node, x: Node) -> Node | Declined | None:
     """A reduction over axes of size 1, or none: x, or x without them."""
     axes = reduced_axes(root)
+    if axes == ():
+        return x
     if axes is None or x.shape is None:
         return None
     if any(x.shape[axis] != 1 for axis in axes):
         return Declined("an axis is not known to have size 1")
-    return x if keeps(root) or not axes else squeeze(x, vector(axes))
+    return x if keeps(root) else squeeze(x, vector(axes))
 
 
 def single_of(name: str) -> Right:

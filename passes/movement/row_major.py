@@ -202,12 +202,13 @@ def row_major(x: Value, y: Value, i: Maybe, a: Attr) -> Equations:
         "unsqueeze": unsqueeze(y, i),
         "flatten": flatten(y, attrs=a),
     }
+    moved = transpose(example("float32[1, 6, 4]"), perm=(1, 0, 2))
     for name, left in lefts.items():
         yield Rule(
             name,
             left,
             at_once,
-            fires=partial(_plain, name, twice),
+            fires=partial(_plain, name, moved if name == "reshape" else twice),
             misses=partial(_plain, name, neg(f)),
         )
         yield Rule(

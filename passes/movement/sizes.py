@@ -10,14 +10,14 @@ import numpy as np
 from graphopt import dims
 from graphopt.dims import Dim
 from graphopt.graph import Graph
-from graphopt.ir import Node, walk
+from graphopt.ir import Node
 from graphopt.ops.arithmetic import div
 from graphopt.ops.shape import shape, size
-from graphopt.pipeline import Context, Pass
+from graphopt.pipeline import Context, ScopePass
 from graphopt.rewriting import Declined, Equations, Integer, Rule, Soundness, rules
 from graphopt.rewriting.examples import example
 from graphopt.rewriting.plan import Made
-from graphopt.structural import constant, input_op
+from graphopt.structural import constant
 from graphopt.types import DType, TensorType
 
 Key = tuple[DType, Any, tuple[Any, ...]]
@@ -34,7 +34,7 @@ def key_of(node: Node) -> Key | None:
 
 
 @dataclass(frozen=True)
-class Sizes(Pass):
+class Sizes(ScopePass):
     """Take equal sizes from one place: the shape of an input, or where they are computed first.
 
     Given:   %1 = Exp(%x); %2 = Shape(%1); return %1, %2       Result:   %2 = Shape(%x)
@@ -43,21 +43,21 @@ class Sizes(Pass):
     name: ClassVar[str] = "sizes"
     own: ClassVar[tuple[str, ...]] = ("known",)
 
-    def run(self, graph: Graph, context: Context) -> Graph:
-        if not any(key_of(node) for node in walk(graph.roots)):
+    def scope(self, graph: Graph, context: Context) -> Graph:
+        if not any(key_of(node) for node in graph.order):
             return graph
         first = _of_inputs(graph)
 
         def planned(node: Node, made: Node, new: Made) -> tuple[str, Node] | None:
-            key = None if node.op is input_op else key_of(made)
+            key = key_of(made) if node.inputs else None
             return None if key is None else ("sizes.known", first.setdefault(key, made))
 
         return context.follow(graph, planned)
 
 
 def _of_inputs(graph: Graph) -> dict[Key, Node]:
-    """Every run of axes of an input, by its sizes."""
-    found: dict[Key, Node] = {}
+    """The inputs that are sizes, and every run of axes of the others, by their sizes."""
+    found = {key: value for value in graph.inputs if (key := key_of(value)) is not None}
     for value in graph.inputs:
         rank = value.rank if isinstance(value.derived_type, TensorType) else None
         for begin in range(rank or 0):

@@ -16,7 +16,7 @@ from graphopt.passes.movement.concats import alike
 from graphopt.passes.movement.positions import Span, cuts, part_of, sliced, spans_of, vector
 from graphopt.passes.movement.reshape import fixed_target
 from graphopt.passes.movement.row_major import ROW_MAJOR, merged
-from graphopt.pipeline import Context, Pass
+from graphopt.pipeline import Context, ScopePass
 from graphopt.refine import refines
 from graphopt.rewriting.plan import Made
 from graphopt.structural import out, out_op
@@ -40,7 +40,7 @@ def users_of(roots: tuple[Node, ...]) -> dict[Node, list[Node]]:
 
 
 @dataclass(frozen=True)
-class Splits(Pass):
+class Splits(ScopePass):
     """Make Splits of slices that part a value, one Slice of a Split of which one part is taken.
 
     What is done to every part of a Split is done before it, to all at once. Without `join`, slices
@@ -54,7 +54,7 @@ class Splits(Pass):
     own: ClassVar[tuple[str, ...]] = ("one", "slices", "unary", "reshape")
     join: bool = True
 
-    def run(self, graph: Graph, context: Context) -> Graph:
+    def scope(self, graph: Graph, context: Context) -> Graph:
         for _ in range(ROUNDS):
             before, graph = graph, self._once(graph, context)
             if graph is before:

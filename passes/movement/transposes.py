@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from graphopt.graph import Graph
-from graphopt.ir import Node, walk
+from graphopt.ir import Node
 from graphopt.ops.movement import transpose
 from graphopt.passes.movement.permuted import Perm, inverse
 from graphopt.passes.movement.relayout import Rebuilding
 from graphopt.passes.movement.row_major import STILL_TRANSPOSES, order_of
 from graphopt.passes.movement.shapes import transposes as compositions
 from graphopt.passes.movement.two_layouts import Layouts
-from graphopt.pipeline import Attempt, Context, Pass
+from graphopt.pipeline import Attempt, Context, ScopePass
 from graphopt.rewriting.rule import Math
 
 __all__ = ["STILL_TRANSPOSES", "Transposes"]
@@ -26,7 +26,7 @@ ROUNDS = 4
 
 
 @dataclass(frozen=True)
-class Transposes(Pass):
+class Transposes(ScopePass):
     """Move transposes together where they cancel or move fewer bytes: never more of either.
 
     Given:   %1 = Transpose(%x); %2 = Relu(%1); %3 = Transpose(%2); return %3
@@ -36,7 +36,7 @@ class Transposes(Pass):
     name: ClassVar[str] = "transposes"
     own: ClassVar[tuple[str, ...]] = ("move",)
 
-    def run(self, graph: Graph, context: Context) -> Graph:
+    def scope(self, graph: Graph, context: Context) -> Graph:
         for _ in range(ROUNDS):
             before = graph = context.rewrite(graph, compositions)
             for perm in pairs_of(graph):
@@ -67,7 +67,7 @@ def pairs_of(graph: Graph) -> list[Perm]:
     """A permutation of each pair of inverse ones in a graph, the most used first."""
     found = Counter(
         min(order, inverse(order))
-        for node in walk(graph.roots)
+        for node in graph.order
         if node.op is transpose and (order := order_of(node)) is not None
     )
     ordered = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))

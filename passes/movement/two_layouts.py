@@ -13,13 +13,13 @@ from typing import ClassVar
 
 from graphopt import dims
 from graphopt.graph import Graph
-from graphopt.ir import Node, walk
+from graphopt.ir import Node
 from graphopt.ops.movement import transpose
 from graphopt.passes.movement.mincut import FREE, Network
 from graphopt.passes.movement.permuted import Perm, ends, flows, inverse, permuted, rank_of, turned
 from graphopt.passes.movement.row_major import is_still, order_of
 from graphopt.structural import out_op
-from graphopt.types import TupleType
+from graphopt.types import TupleType, Type
 
 ASSUMED = 64
 """What a size that only running tells is taken for."""
@@ -44,13 +44,14 @@ class Layouts:
     order: list[Node] = field(default_factory=list[Node])
     free: dict[Node, tuple[int, ...]] = field(default_factory=dict[Node, tuple[int, ...]])
     frame: dict[Node, bool] = field(default_factory=dict[Node, bool])
+    _costs: dict[Type, int] = field(default_factory=dict[Type, int])
 
     def chosen(self, tick: Callable[[], None]) -> dict[Node, bool] | None:
         """Which nodes had better work in A, so that transposes are cheaper and no more of them.
 
         None where nothing is saved.
         """
-        self.order = list(walk(self.graph.roots))
+        self.order = list(self.graph.order)
         for node in self.order:
             found = self.flows(node)
             if found is not None:
@@ -95,7 +96,10 @@ class Layouts:
 
     def cost(self, value: Node) -> int:
         """What a transpose of a value costs."""
-        return bytes_of(value, self.perm)
+        kind = value.derived_type
+        if kind not in self._costs:
+            self._costs[kind] = bytes_of(value, self.perm)
+        return self._costs[kind]
 
     def work(self, node: Node) -> tuple[int, int]:
         """What a free node costs in A and in B beside transposes, as far as that differs."""

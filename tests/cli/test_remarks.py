@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,7 @@ def test_catalogue_shows_equations_and_examples(capsys: pytest.CaptureFixture[st
     text = capsys.readouterr().out
     assert "neutral.mul_one (exact)" in text
     assert "Mul(x, 1.0) = x" in text
+    assert re.search(r"0x[0-9a-f]{6,}|@[0-9a-f]{4,}", text) is None
     assert main(["--list-rules", "--json"]) == 0
     rules = json.loads(capsys.readouterr().out)["rules"]
     assert all(rule["equation"] and rule["fires"] and rule["misses"] for rule in rules)

@@ -149,6 +149,28 @@ def test_tolerances_are_the_users(run: Run, model: Path) -> None:
     assert run(model, "--check", "--rtol", "1.1").status == 0
 
 
+def test_check_does_not_run_an_endless_loop(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "m.gir").write_text(
+        """graphopt 1 opset 28
+graph g
+input %x : float32[2]
+%0 = tensor(int64[], [4611686018427387904])
+%1 = tensor(bool[], [true])
+%2 = Loop(%0, %1, %x) {body = body(%k : int64[], %go : bool[], %s : float32[2]) {
+  %3 = Exp(%s) : float32[2]
+  return %go, %3
+}} : float32[2]
+output y = %2
+end
+"""
+    )
+    done = run("m.gir", "--check", "-o", "out.onnx")
+    assert done.status == 1
+    assert "not checked by reference: the loop Loop" in done.err
+    assert "would run 4611686018427387904 times" in done.err
+    assert not (tmp_path / "out.onnx").exists()
+
+
 def test_check_without_a_valid_trial_is_a_finding(run: Run, tmp_path: Path) -> None:
     reshape = [
         helper.make_node("Shape", ["x"], ["s"]),

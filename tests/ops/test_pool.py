@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,16 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import graphopt
 from graphopt.backends.reference import evaluate
 from graphopt.dims import Symbol
 from graphopt.errors import ExecutionError, TypeRuleError
+from graphopt.graph import Graph
 from graphopt.ir import Node
 from graphopt.ops.pool import average_pool, lp_pool, max_pool
 from graphopt.ops.pool_global import max_unpool
 from graphopt.ops.roi import max_roi_pool, roi_align
-from graphopt.structural import constant, graph_input
+from graphopt.structural import constant, graph_input, out
 from graphopt.types import DType
 from tests.ops import harness
 from tests.ops.harness import tensor
@@ -33,7 +36,7 @@ def value(name: str, *shape: int | str, dtype: str = "float32") -> Node:
 def test_pools_are_onnx_runtimes(data: st.DataObject) -> None:
     """The reference's have mistakes; ONNX Runtime's only where padding meets other attributes."""
     axes = data.draw(st.integers(1, 3))
-    kernel = tuple(data.draw(st.integers(1, 3)) for _ in range(axes))
+    kernel = tuple(data.draw(st.integers(1, 5)) for _ in range(axes))
     auto_pad = data.draw(st.sampled_from(["NOTSET", "NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"]))
     same = auto_pad.startswith("SAME")
     attrs: dict[str, Any] = {"kernel_shape": kernel, "auto_pad": auto_pad}
@@ -144,3 +147,43 @@ X = value("x", 1, 2, 5, 5)
 def test_misfits_are_refused(make: Any, message: str) -> None:
     with pytest.raises(TypeRuleError, match=message):
         make()
+
+
+@pytest.mark.parametrize("kind", ["most", "places", "mean", "norm"])
+@pytest.mark.parametrize("backend", ["numpy", "jax"])
+def test_large_windows_are_no_large_programs(kind: str, backend: str) -> None:
+    """Of 90000 taps, and of those that lie in the padding."""
+    x = value("x", 1, 2, 320, 310)
+    attrs: dict[str, Any] = {"kernel_shape": (300, 300), "pads": (290, 3, 0, 4)}
+    array = np.random.default_rng(0).standard_normal((1, 2, 320, 310)).astype(np.float32)
+    seen = array[:, :, :10, :297].astype(np.float64)  # by the first window
+    flat = seen.reshape(2, -1)
+    rows, columns = np.divmod(flat.argmax(1), 297)
+    kinds: dict[str, tuple[Array, Node]] = {
+        "most": (flat.max(1), max_pool(x, **attrs)),
+        "places": (
+            np.arange(2) * 320 * 310 + rows * 310 + columns,
+            out(max_pool(x, outputs=2, **attrs), 1),
+        ),
+        "mean": (flat.mean(1), average_pool(x, **attrs)),
+        "norm": (np.sqrt((flat**2).sum(1)), lp_pool(x, **attrs)),
+    }
+    wanted, node = kinds[kind]
+    began = time.process_time()
+    run = graphopt.compile(Graph((x,), (node,), ("y",)), backend, layout="keep")
+    assert time.process_time() - began < (1 if backend == "numpy" else 20)
+    (made,) = run(array)
+    np.testing.assert_allclose(made[0, :, 0, 0], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_first_of_equals_in_large_windows() -> None:
+    """As in small ones: by rows, padding and what is less never, NaN before numbers."""
+    array = np.zeros((1, 1, 9, 9), np.float32)
+    array[0, 0, 2, 7] = array[0, 0, 3, 1] = 1
+    node = max_pool(value("x", 1, 1, 9, 9), kernel_shape=(7, 7), pads=(3,) * 4, outputs=2)
+    _, places = evaluate(node, [array])
+    assert places[0, 0, 4, 4] == 2 * 9 + 7
+    assert places[0, 0, 3, 3] == 3 * 9 + 1
+    assert places[0, 0, 8, 0] == 5 * 9
+    array[0, 0, 3, 5] = array[0, 0, 4, 4] = np.nan
+    assert evaluate(node, [array])[1][0, 0, 4, 4] == 3 * 9 + 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from graphopt import dims
 from graphopt.backends.namespace import NUMPY
-from graphopt.ops.window import SAME, Window, concrete, fold, padded, taps, window
+from graphopt.ops.window import SAME, Window, combined, concrete, fold, padded, taps, window
 
 small = st.integers(1, 4)
 PADS = ("NOTSET", "NOTSET", "VALID", *SAME)
@@ -100,3 +101,33 @@ def test_fold_is_the_transpose_of_taps(win: Window, h: int, w: int, seed: int) -
     image = fold(NUMPY, blocks, win, room.shape[2:])
     assert image.shape == room.shape
     assert (image * room).sum() == (blocks.reshape(seen.shape) * seen).sum()
+
+
+@given(windows(axes=2), st.integers(9, 14), st.integers(9, 14), st.sampled_from([1, 2]))
+def test_windows_combined_are_their_taps_in_order(
+    win: Window, rows: int, columns: int, first: int
+) -> None:
+    """Strings show which taps were combined, and that what lies before comes first."""
+    names = [[chr(97 + k) + chr(97 + j) for j in range(columns)] for k in range(rows)]
+    shape = (1,) * first + (rows, columns) + (1,) * (2 - first)
+    image, counts = padded(NUMPY, np.array(names, object).reshape(shape), win, ".", first)
+    (made,) = combined(lambda a, b: (a[0] + b[0],), (image,), win, counts, first)
+    np.testing.assert_array_equal(made, reduce(np.add, taps(image, win, counts, first)))
+
+
+def test_many_taps_are_few_calls() -> None:
+    calls: list[int] = []
+
+    def most(a: Any, b: Any) -> Any:
+        calls.append(a[0].size)
+        return (np.maximum(a[0], b[0]),)
+
+    image = np.random.default_rng(0).standard_normal((1, 1, 90, 80))
+    for kernel, strides in (((64, 50), (1, 1)), ((31, 33), (40, 40)), ((90, 1), (1, 1))):
+        calls.clear()
+        win = window(kernel, strides, None, None)
+        counts = tuple(concrete(count) for count in win.counts(image.shape[2:]))
+        (made,) = combined(most, (image,), win, counts)
+        seen = np.lib.stride_tricks.sliding_window_view(image, kernel, (2, 3))
+        np.testing.assert_array_equal(made, seen[:, :, :: strides[0], :: strides[1]].max((-1, -2)))
+        assert len(calls) <= 2 * sum(size.bit_length() for size in kernel)

@@ -11,6 +11,7 @@ import numpy as np
 from graphopt.backends import reference
 from graphopt.graph import Graph, operations
 from graphopt.ir import Node, walk
+from graphopt.passes.algebra.sums import differences
 from graphopt.passes.contractions.affine import AFFINE
 from graphopt.passes.contractions.affine_moves import AFFINE_MOVES
 from graphopt.passes.contractions.association import ASSOCIATION
@@ -21,6 +22,7 @@ from graphopt.passes.contractions.product_inputs import PRODUCT_INPUTS
 from graphopt.passes.contractions.quantized import QUANTIZED
 from graphopt.passes.contractions.scales import SCALES
 from graphopt.passes.contractions.windows import WINDOWS
+from graphopt.passes.movement.pads import pad_pool
 from graphopt.pipeline import Context, Pass, UntilStable, run_pipeline
 from graphopt.rewriting.examples import example
 from graphopt.rewriting.rule import Math
@@ -36,7 +38,10 @@ RULES = (
     + EINSUMS
     + GEMMS
     + ASSOCIATION
+    + differences
+    + pad_pool
 )
+"""The family, and what is always run before it."""
 ROWS, SMALL = example("float32[N, 6]", "rows"), example("float32[1, 6]", "one")
 IMAGE = example("float32[N, 4, 8, 8]", "image")
 

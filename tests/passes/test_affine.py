@@ -79,3 +79,16 @@ def test_subnormal_weights_beside_ordinary_ones_do_not_count() -> None:
     w[2] = 1e-40
     kept = optimized(mul(conv(image, constant(w)), weights(4, 1, 1)))
     assert sorted(kept) == ["Conv", "Mul"]
+
+
+def test_a_channel_that_is_dead_has_its_bias() -> None:
+    """Training drives the weights of channels that nobody needs to nothing; their bias stays."""
+    w = np.ones((4, 3, 1, 1), np.float32)
+    w[2] = 1e-40
+    image = example("float32[N, 3, 8, 4]")
+    assert optimized(add(conv(image, constant(w)), weights(4, 1, 1))) == ["Conv"]
+    assert optimized(mul(conv(image, constant(w), weights(4)), weights(4, 1, 1))) == ["Conv"]
+    assert optimized(conv(mul(image, weights(3, 1, 1)), constant(w), weights(4))) == ["Conv"]
+    bias = constant(np.array([1.0, 1.0, 1e-30, 1.0], np.float32))
+    kept = optimized(mul(conv(image, constant(w), bias), weights(4, 1, 1)))
+    assert sorted(kept) == ["Conv", "Mul"]

@@ -15,6 +15,7 @@ from graphopt.ops.activation import relu
 from graphopt.ops.arithmetic import add, div, mul, sub
 from graphopt.ops.conv import conv
 from graphopt.ops.conv_transpose import conv_transpose
+from graphopt.ops.functions import erf
 from graphopt.ops.linalg import gemm, matmul
 from graphopt.ops.movement import transpose
 from graphopt.ops.normalization import batch_normalization
@@ -243,3 +244,13 @@ def test_padding_that_windows_cannot_make_stays() -> None:
         max_pool(pad(IMAGE, border), kernel_shape=(3, 3)),
     ):
         assert left(y)["Pad"] == 1
+
+
+@pytest.mark.parametrize("kind", ["matmul", "conv"])
+def test_the_half_of_a_gelu_stays_with_it(kind: str) -> None:
+    """In the weights behind it, it would take from runtimes what they have one operator for."""
+    x = example("float32[N, 3, 4, 4]")
+    gated = mul(x, add(erf(div(x, filled(2**0.5))), filled(1.0)))
+    half = mul(gated, filled(0.5))
+    behind = matmul(half, weights(4, 5)) if kind == "matmul" else conv(half, weights(2, 3, 1, 1))
+    assert optimized(behind).outputs == (behind,)

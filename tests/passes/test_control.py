@@ -14,12 +14,17 @@ from graphopt.ops.linalg import matmul
 from graphopt.ops.logic import not_
 from graphopt.ops.movement import transpose
 from graphopt.ops.selection import top_k
+from graphopt.passes.branches.control import told
 from graphopt.rewriting.examples import example, ints
+from graphopt.rewriting.rule import Declined
 from graphopt.structural import opaque, out, results
 from tests.passes.flows import inside, names, ran
 
 P, Q = example("bool[]", "p"), example("bool[]", "q")
 X, Y, Z = (example("float32[2, 2]", name) for name in "xyz")
+
+
+ONE, OTHER = (Body.close((), (X,), (made,)) for made in (neg(X), exp(X)))
 
 
 def choice(one: Sequence[Node], other: Sequence[Node], predicate: Node = P) -> Node:
@@ -66,6 +71,13 @@ def test_branches_that_return_the_same() -> None:
     made = ran(*results(choice([add(X, Y), neg(Z)], [add(X, Y), Z])))
     assert made[0] is add(X, Y)
     assert (made[1].op.name, made[1].inputs) == ("If", (P, Z))
+
+
+def test_branches_are_told_the_predicate_where_they_take_it() -> None:
+    bodies = [Body.close((), (X, Y), (made,)) for made in (neg(X), exp(Y))]
+    assert isinstance(told(if_(P, X, Y, then_branch=bodies[0], else_branch=bodies[1])), Declined)
+    made = told(choice([if_(P, X, then_branch=ONE, else_branch=OTHER)], [X]))
+    assert isinstance(made, Node) and made.op is if_
 
 
 def test_a_negated_predicate() -> None:

@@ -21,15 +21,18 @@ from graphopt.ops.activation import prelu, relu
 from graphopt.ops.arithmetic import add, mul
 from graphopt.ops.channels_last import TO_FIRST, TO_LAST, conv_last, max_pool_last
 from graphopt.ops.conv import conv
+from graphopt.ops.conv_transpose import conv_transpose
 from graphopt.ops.logic import where
-from graphopt.ops.movement import transpose
+from graphopt.ops.movement import depth_to_space, transpose
 from graphopt.ops.normalization import batch_normalization
+from graphopt.ops.norms import lrn
 from graphopt.ops.pool import average_pool, max_pool
 from graphopt.ops.pool_global import global_average_pool, global_max_pool
 from graphopt.ops.reduction import reduce_mean
 from graphopt.ops.resize import resize
 from graphopt.ops.shape import reshape
 from graphopt.ops.slicing import concat
+from graphopt.ops.softmax import softmax
 from graphopt.passes.layout.cost import TARGETS, Amounts, Target, amounts_of
 from graphopt.passes.layout.layout import Layout
 from graphopt.specialize import specialize
@@ -324,6 +327,11 @@ def test_kinds_of_work() -> None:
         "whole": global_max_pool(x),
         "channels": mul(x, weights(8, 1, 1)),
         "concat": concat(x, relu(x), axis=1),
+        "softmax": softmax(x, axis=1),
+        "near": lrn(x, size=3),
+        "blocks": depth_to_space(x, blocksize=2),
+        "nearest": resize(x, None, constant([1, 1, 2, 2], DType.FLOAT32)),
+        "transposed": conv_transpose(x, weights(8, 4, 2, 2)),
         "": mul(x, image(1, 8, 10, 10, name="y")),
     }
     assert [amounts_of(node, True)[0] for node in kinds.values()] == list(kinds)

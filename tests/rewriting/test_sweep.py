@@ -103,6 +103,14 @@ def test_rules_that_go_round_in_circles_are_refused() -> None:
         sweep(graph_of(add(A, B), inputs=(A, B)), swap)
 
 
+def test_rule_that_wraps_what_it_found_is_refused() -> None:
+    def wrap(node: Node) -> tuple[Node, str] | None:
+        return (neg(node), "wrap") if node.op is add else None
+
+    with pytest.raises(RewriteError, match="wrap: rules go round in circles"):
+        sweep(graph_of(add(A, B), inputs=(A, B)), wrap)
+
+
 def test_rule_that_never_ends_is_refused() -> None:
     def grow(node: Node) -> tuple[Node, str] | None:
         if node.op is not scale:
@@ -293,7 +301,7 @@ def test_uses_counts_roots_and_operands() -> None:
     assert uses(neg(neg(B))) == 1
 
 
-def test_what_has_settled_is_not_matched_again_unless_uses_were_asked_for() -> None:
+def test_what_has_settled_is_not_matched_again_unless_it_is_used_otherwise() -> None:
     asked: list[str] = []
 
     def told(name: str, answer: bool) -> bool:
@@ -304,12 +312,13 @@ def test_what_has_settled_is_not_matched_again_unless_uses_were_asked_for() -> N
     def counted(x: Value, y: Value) -> Equations:
         """Rules that note when they are tried."""
         yield Rule("plain", neg(x), x, when=Guard("never", lambda x: told("neg", False)))
-        once = Guard("used once", lambda x, uses: told("sub", uses(x) > 9))
-        yield Rule("used", sub(x, y), x, worth=once)
+        used = Guard("used ten times", lambda x, uses: told("sub", uses(x) > 9))
+        yield Rule("used", sub(x, y), x, worth=used)
 
-    graph = graph_of(sub(neg(A), B), inputs=(A, B))
+    once = graph_of(sub(neg(A), B), inputs=(A, B))
+    twice = graph_of(sub(neg(A), B), neg(A), inputs=(A, B))
     dispatch = Dispatch(counted, Math.DEFAULT, lambda name: True)
-    for tried in (["neg", "sub"], ["sub"]):
+    for graph, tried in ((once, ["neg", "sub"]), (once, []), (twice, ["sub"]), (twice, [])):
         asked.clear()
         assert sweep(graph, dispatch.rewriter(Uses(graph.roots)))[0] is graph
         assert asked == tried

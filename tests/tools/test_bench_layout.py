@@ -14,7 +14,7 @@ from graphopt.ops.activation import relu
 from graphopt.ops.conv import conv
 from graphopt.ops.functions import neg
 from graphopt.ops.pool import max_pool
-from graphopt.passes.layout.cost import Amounts
+from graphopt.passes.layout.cost import Amounts, amounts_of
 from graphopt.structural import constant, graph_input
 from graphopt.types import DType, TensorType
 from tools import bench_layout, latency_race
@@ -22,6 +22,7 @@ from tools.bench_layout import Row
 from tools.latency_peaks import OVERRIDES
 
 RNG = np.random.default_rng(0)
+OTHERS = {*"batch blocks linear near nearest norm pool softmax transposed whole".split()}
 
 
 @pytest.fixture(autouse=True)
@@ -129,8 +130,19 @@ def test_figures_are_shown(
     assert bench_layout.main(["ppocr_cls", "--figures", "--backend", "numpy"]) == 0
     shown = capsys.readouterr().out
     assert "conv: 1 nodes" in shown
-    assert "pool: 1 nodes" in shown
-    assert shown.count("Amounts(") == 4
+    kinds = {line.split(":")[0]: line for line in shown.splitlines() if line.endswith(" nodes")}
+    assert kinds.keys() == {"conv", *OTHERS}
+    assert shown.count("Amounts(") == 2 * len(kinds)
+
+
+def test_figures_of_operators_that_few_models_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One node of each kind, in both layouts."""
+    monkeypatch.setattr(bench_layout, "SIZES", ((16, 6),))
+    nodes = {amounts_of(node, True)[0]: node for node in bench_layout.others()}
+    assert nodes.keys() == OTHERS
+    for kind, node in nodes.items():
+        for last in (False, True):
+            assert bench_layout.alone(node, "numpy", last, rounds=1) > 0, kind
 
 
 def test_exit_status(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,16 +1,19 @@
-"""The catalogue beside Grappler is whole, names what exists, and every row is shown by a test."""
+"""The catalogue beside others is whole, names what exists, and every row is shown by a test."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.passes import (
+    test_extras,
     test_grappler_arithmetic,
     test_grappler_folding,
     test_grappler_fusion,
     test_grappler_structure,
 )
-from tools.catalogue import cells, lines, unknown
+from tests.passes.judge import rewritten
+from tools.catalogue import cells, lines, passes_of, rules_of, unknown
+from tools.catalogue_extras import EXTRAS
 from tools.catalogue_rows import TABLES, Row
 
 FOLDING = """MaterializeShapes MaterializeConstantValuedNode MaterializeOutputValues
@@ -42,6 +45,7 @@ KEYS = [
     *(f"1.5.{name}" for name in STRUCTURE.split()),
 ]
 ROWS = [row for rows in TABLES.values() for row in rows]
+OTHERS = [row for rows in EXTRAS.values() for row in rows]
 TESTED = [
     row
     for module in (
@@ -72,7 +76,7 @@ def test_every_rewrite_is_here_once() -> None:
     assert [row.key for row in ROWS] == KEYS
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
+@pytest.mark.parametrize("row", ROWS + OTHERS, ids=lambda row: row.key)
 def test_a_row_names_what_exists_or_says_why_not(row: Row) -> None:
     assert unknown(row) == []
     assert row.by or row.why
@@ -88,7 +92,26 @@ def test_no_test_is_of_a_row_that_does_not_exist() -> None:
     assert {row.key for row in TESTED} | BY_HAND <= set(KEYS)
 
 
+def test_a_rewrite_of_others_is_listed_once_and_tested_under_its_key() -> None:
+    keys = [row.key for row in OTHERS]
+    assert len(set(keys)) == len(keys)
+    assert {row.key for row in test_extras.ROWS} <= {row.key for row in OTHERS if row.by}
+
+
+@pytest.mark.parametrize("row", [row for row in OTHERS if row.by], ids=lambda row: row.key)
+def test_what_it_names_is_shown(row: Row) -> None:
+    """By a graph before and after, or by the examples of the rules and passes themselves."""
+    if row.key in {item.key for item in test_extras.ROWS}:
+        return
+    found = rules_of(row)
+    assert found or passes_of(row)
+    for rule in found:
+        assert rule.fires is not None
+        assert rewritten(rule, (rule.fires(),))[1]
+
+
 def test_it_is_printed() -> None:
-    printed = list(lines())
-    assert sum(line.startswith("| 1.") for line in printed) == len(KEYS)
-    assert all(line.count(" | ") == 4 for line in printed if line.startswith("| 1."))
+    wanted = ("| 1.", *(f"| {row.key} " for row in OTHERS))
+    printed = [line for line in lines() if line.startswith(wanted)]
+    assert len(printed) == len(KEYS) + len(OTHERS)
+    assert all(line.count(" | ") == 4 for line in printed)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,6 +14,11 @@ import graphopt
 from graphopt.backends.reference import run
 from graphopt.errors import UsageError
 from graphopt.frontends.trace import TensorSpec, TraceError
+from graphopt.ops.activation import relu
+from graphopt.ops.conv import conv
+from graphopt.passes.layout.layout import Layout
+from graphopt.pipeline import Pass
+from graphopt.structural import constant
 from tests.trace.helpers import Array, jit
 
 
@@ -278,3 +284,50 @@ def test_what_cannot_be_returned_is_refused() -> None:
 
     with pytest.raises(TraceError, match="is returned"):
         jit(generates)(np.ones(2))
+
+
+@dataclass(frozen=True)
+class Convolved(Pass):
+    """Three convolutions in place of what a function computes, which has none of images."""
+
+    name: ClassVar[str] = "convolved"
+
+    def run(self, graph: graphopt.Graph, context: graphopt.Context) -> graphopt.Graph:
+        filters = constant(np.full((32, 32, 3, 3), 0.01, np.float32))
+        value = graph.inputs[0]
+        for _ in range(3):
+            value = relu(conv(value, filters, pads=(1, 1, 1, 1)))
+        return graph.with_outputs([value])
+
+
+def test_images_have_the_layout_that_compile_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[bool] = []
+    run_layout = Layout.run
+
+    def run_and_note(self: Layout, graph: graphopt.Graph, context: graphopt.Context) -> Any:
+        made = run_layout(self, graph, context)
+        chosen.append(made is not graph)
+        return made
+
+    def convolved(graph: graphopt.Graph, *args: Any, **options: Any) -> graphopt.Graph:
+        return graphopt.optimize(graph, [Convolved()])
+
+    monkeypatch.setattr(Layout, "run", run_and_note)
+    monkeypatch.setattr("graphopt.frontends.trace.functions.optimize", convolved)
+    x = np.random.default_rng(0).standard_normal((1, 32, 24, 24)).astype(np.float32)
+
+    def more(x: Array) -> Array:
+        return x + 1
+
+    plain = graphopt.function(more)
+    lowered = plain.lower(x).optimize([Convolved()])
+    (expected,) = run(lowered.graph, {lowered.graph.input_names[0]: x})
+    results: list[tuple[Array, list[bool]]] = [
+        (plain(x), [True]),
+        (graphopt.function(more, math="strict")(x), []),
+        (lowered.compile()(x), [True]),
+        (lowered.compile(layout="keep")(x), []),
+    ]
+    for made, _ in results:
+        np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-5)
+    assert chosen == [each for _, noted in results for each in noted]

@@ -17,17 +17,16 @@ from graphopt.frontends.onnx.forms import complexes, elementary, images, integer
 from graphopt.graph import Graph
 from graphopt.ir import Node
 from graphopt.op import Op
+from graphopt.ops.channels_last_table import LAST
 from graphopt.rewriting.sweep import Sweep
 from graphopt.types import TensorType
 
 FORMS: Mapping[str, Callable[..., Any]] = {
     "Atan2": elementary.atan2,
-    "AveragePoolLast": images.mean,
     "BitCount": integers.bit_count,
     "Cbrt": elementary.cbrt,
     "ComplexAbs": complexes.magnitude,
     "ComplexEqual": complexes.both_equal,
-    "ConvLast": images.convolution,
     "CopySign": elementary.copy_sign,
     "Exp2": elementary.exp2,
     "Expm1": elementary.expm1,
@@ -45,12 +44,12 @@ FORMS: Mapping[str, Callable[..., Any]] = {
     "Log2": elementary.logarithm(2),
     "LogAddExp": elementary.log_add_exp,
     "LogAddExp2": elementary.log_add_exp2,
-    "MaxPoolLast": images.greatest,
     "NextAfter": elementary.next_after,
     "RealPart": complexes.real,
     "Remainder": integers.remainder,
     "SearchSorted": search.search_sorted,
     "Spacing": elementary.spacing,
+    **{last.name: images.between_transposes(first) for first, last in LAST.items()},
 }
 """The form of every op of the domain `graphopt` that ai.onnx can say."""
 

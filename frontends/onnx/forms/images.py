@@ -1,4 +1,4 @@
-"""Convolution and pooling with channels last: ONNX has them with channels first."""
+"""Ops of images with channels last: ONNX has them with channels first."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from graphopt.frontends.onnx.forms.nodes import Form
 from graphopt.ir import Node
 from graphopt.op import Op
 from graphopt.ops.channels_last import TO_FIRST, TO_LAST
-from graphopt.ops.conv import conv
 from graphopt.ops.movement import transpose
-from graphopt.ops.pool import average_pool, max_pool
 
 
 def between_transposes(op: Op) -> Form:
@@ -21,8 +19,3 @@ def between_transposes(op: Op) -> Form:
         return made
 
     return form
-
-
-convolution = between_transposes(conv)
-greatest = between_transposes(max_pool)
-mean = between_transposes(average_pool)

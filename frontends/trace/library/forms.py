@@ -169,6 +169,12 @@ def power(x: Node, y: Node) -> Node:
     return apply(division.integer_power, x, y)
 
 
+def power_or_root(x: Node, y: Node) -> Node:
+    """numpy.power: as `power`, but by one number 0.5 the square root, which differs at -0, -inf."""
+    half = y.rank == 0 and y.constant is not None and y.constant.array == 0.5
+    return apply(functions.sqrt, x) if half and x.dtype.kind == "f" else power(x, y)
+
+
 def remainder(op: Op, *, fmod: int) -> Form:
     """A remainder: of floats ONNX's Mod, of integers one that gives 0 where the divisor is 0."""
     return by_kind(plain(op), f=plain(arithmetic.mod, fmod=fmod))
@@ -319,7 +325,7 @@ FORMS: dict[str, Form] = {
     "nextafter": plain(mathematics.next_after),
     "not_equal": comparison(logic.equal, True, True, True),
     "positive": same,
-    "power": power,
+    "power": power_or_root,
     "rad2deg": times(180 / pi),
     "radians": times(pi / 180),
     "reciprocal": by_kind(integer_reciprocal, f=plain(functions.reciprocal)),

@@ -131,32 +131,6 @@ def conv_last(
     return xp.asarray(made if bias is None else made + bias, dtype)
 
 
-def max_pool_last(
-    xp: Any,
-    x: Array,
-    *,
-    kernel_shape: Ints,
-    auto_pad: str,
-    ceil_mode: int,
-    dilations: Ints | None,
-    pads: Ints | None,
-    strides: Ints | None,
-) -> Array:
-    """MaxPoolLast as one operation of XLA's, which compiles faster than one for each tap."""
-    win = window(kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
-    least = jnp.iinfo(x.dtype).min if x.dtype.kind in "iu" else -jnp.inf
-    inner = reached(win, x.shape[1:3])[1]
-    return lax.reduce_window(
-        x,
-        jnp.asarray(least, x.dtype),
-        lax.max,
-        (1, *kernel_shape, 1),
-        (1, *win.strides, 1),
-        ((0, 0), *inner, (0, 0)),
-        window_dilation=(1, *win.dilations, 1),
-    )
-
-
 def _plain_last(x: Array, w: Array, win: Window, group: int = 1) -> Array:
     filters = lax.transpose(w, (2, 3, 1, 0))
     if (
@@ -216,7 +190,6 @@ KERNELS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("", "Sigmoid"): sigmoid,
     (HERE, "ComplexOf"): complex_of,
     (HERE, "ConvLast"): conv_last,
-    (HERE, "MaxPoolLast"): max_pool_last,
 }
 """By domain and name of the op."""
 

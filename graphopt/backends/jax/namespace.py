@@ -178,7 +178,7 @@ class JaxNamespace(Module):
     def power(self, x: Array, y: Array) -> Array:
         """x to the power of y; JAX's own looks at six bits of an integer y only."""
         if not on_device((x, y)):
-            return np.power(x, y)
+            return NUMPY.power(x, y)
         kind = np.result_type(x, y).kind
         if kind in "iu":
             return _integer_power(x, y)

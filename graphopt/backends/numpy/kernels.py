@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graphopt.backends.namespace import NUMPY
+from graphopt.backends.namespace import NUMPY, exact_roots
 
 Array = np.ndarray[Any, Any]
 
@@ -74,6 +74,11 @@ def choose(out: Array, mask: Array, x: Array, y: Array) -> None:
 def divide_integers(out: Array, x: Array, y: Array) -> None:
     """x / y rounded toward zero. Raises ZeroDivisionError."""
     np.copyto(out, NUMPY.divide_integers(x, y))
+
+
+def mend_roots(made: Array, x: Any, y: Any) -> None:
+    """x to the power of y, NumPy's own: what it takes for a root is mended."""
+    np.copyto(made, exact_roots(made, x, y))
 
 
 def owned(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -51,6 +51,15 @@ class RecordingNamespace(NumpyNamespace):
         target = self._recorder.temp(shape, np.result_type(metas(x), metas(y)))
         return self._recorder.write(target, kernels.divide_integers, target, x, y)
 
+    def power(self, x: Any, y: Any) -> Any:
+        """x to the power of y; what is not 0.5 for certain is NumPy's own."""
+        if not isinstance(x, Ref) and not isinstance(y, Ref):
+            return super().power(x, y)
+        made: Any = np.power(x, y)
+        if made.dtype.kind != "f" or (not isinstance(y, Ref) and not np.equal(y, 0.5).any()):
+            return made
+        return self._recorder.write(made, kernels.mend_roots, made, x, y)
+
     def view(self, x: Any, func: Callable[..., Any], *args: Any) -> Any:
         """A view that a function makes of x."""
         return self._recorder.view(x, func, *args) if isinstance(x, Ref) else func(x, *args)

@@ -127,9 +127,21 @@ class Recorder(Block):
             raise RecordingError("a reduction of nothing fails")
         kept = [1 if k in gone else n for k, n in enumerate(x.shape) if keepdims or k not in gone]
         target = self.temp(kept, _reduced_dtype(ufunc, x.dtype, dtype))
+        if ufunc is np.add and initial is None and target.dtype == x.dtype in BITS:
+            count = prod(x.shape[axis] for axis in gone)
+            behind = prod(x.shape[max(gone, default=0) + 1 :])
+            if behind > 1 < count and _are_neighbours(gone) and x.meta.flags.c_contiguous:
+                return self._sum_of_rows(x, count, behind, target)
         start = () if initial is None else (initial,)
         args = (x, gone, dtype, target, keepdims, *start)
         return self.write(target, ufunc.reduce, *args)
+
+    def _sum_of_rows(self, x: Ref, count: int, behind: int, target: Ref) -> Ref:
+        """Sums over `count` rows as a product with ones: many times as fast, and more precise."""
+        ones = np.ones((1, count), x.dtype)
+        out = target.reshape(-1, 1, behind)
+        self.write(out, np.matmul, ones, x.reshape(-1, count, behind), out)
+        return target
 
     def _accumulate(self, ufunc: np.ufunc, x: Ref, axis: int = 0, dtype: Any = None) -> Ref:
         target = self.temp(x.shape, _reduced_dtype(ufunc, x.dtype, dtype))
@@ -194,6 +206,10 @@ class Recorder(Block):
         if not isinstance(ref, Ref) or ref.buffer.kind != "temp":
             raise RecordingError("writes into an array that it did not make")
         return ref
+
+
+def _are_neighbours(axes: Sequence[int]) -> bool:
+    return max(axes) - min(axes) + 1 == len(axes)
 
 
 def _call_method(ufunc: np.ufunc, method: str, inputs: Any, kwargs: dict[str, Any]) -> Any:

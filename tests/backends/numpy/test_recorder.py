@@ -340,3 +340,26 @@ def test_many_steps() -> None:
     with_lanes(program, 2)
     assert lanes_of(program) in (1, 2)
     check_equal(program(X), [X + 3000])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int32])
+@pytest.mark.parametrize("shape", [(3, 40, 5), (2, 6, 7, 3), (50, 2), (1, 4, 4, 8), (0, 3, 2)])
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_sums_over_rows(dtype: Any, shape: tuple[int, ...], keepdims: bool) -> None:
+    """Over neighbouring axes that are not the last they are products with ones."""
+    array = np.random.default_rng(1).integers(-9, 9, shape).astype(dtype)
+    for axes in ((0,), (1,), (0, 1), tuple(range(1, len(shape))), (0, len(shape) - 1)):
+
+        def total(x: Any, axes: tuple[int, ...] = axes) -> Any:
+            turned = np.transpose(x)  # which does not lie in order
+            return np.sum(x, axis=axes, keepdims=keepdims), np.sum(turned, axis=axes)
+
+        check_equal(recorded(total, [array])(array), total(array))
+
+
+def test_sums_over_rows_show_what_is_not_finite() -> None:
+    array = np.ones((30, 4), np.float32)
+    array[3, 0], array[4, 1], array[5, 1], array[6, 2] = np.nan, np.inf, -np.inf, -np.inf
+    program = recorded(lambda x: np.sum(x, axis=0), [array])
+    assert [call.func for call in program.recording.calls] == [np.matmul]
+    np.testing.assert_array_equal(program(array)[0], [np.nan, np.nan, -np.inf, 30])

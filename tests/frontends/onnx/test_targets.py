@@ -19,19 +19,23 @@ from graphopt.cli import main
 from graphopt.cli.options import make_parser
 from graphopt.errors import UsageError
 from graphopt.frontends.onnx import microsoft, targets, to_proto
+from graphopt.frontends.onnx.spelled import MEANS
 from graphopt.fusion import between, form_of, fuse
 from graphopt.graph import Graph
 from graphopt.ir import Node, walk
 from graphopt.ops.activation import gelu, hard_swish, leaky_relu, mish, swish
-from graphopt.ops.arithmetic import add, mul
+from graphopt.ops.arithmetic import add, div, mul, sub
+from graphopt.ops.functions import sqrt
 from graphopt.ops.fused import fused
 from graphopt.ops.linalg import matmul
 from graphopt.ops.movement import transpose
 from graphopt.ops.normalization import layer_normalization, rms_normalization
+from graphopt.ops.reduction import reduce_mean
 from graphopt.ops.softmax import log_softmax, softmax
 from graphopt.passes.fusion.fuse import IDIOMS, Fuse
+from graphopt.passes.fusion.gates import GATES
 from graphopt.records import ModelInfo, Tables
-from graphopt.rewriting.examples import example, weights
+from graphopt.rewriting.examples import example, filled, ints, weights
 from graphopt.rewriting.rule import Math, Rule
 from graphopt.rewriting.sweep import Sweep
 from tests.frontends.onnx.models import check, graph, operators, read, run
@@ -156,6 +160,35 @@ def test_rules_of_onnx_runtime_fire_refuse_and_agree(rule: Rule) -> None:
     agrees(graph, made)
 
 
+@pytest.mark.parametrize("level", ["O0", "O2", "O3"])
+def test_norms_of_old_opsets_are_written_as_runtimes_look_for_them(
+    level: str, tmp_path: Path
+) -> None:
+    """ONNX Runtime makes one node of what has a Pow, and of nothing else."""
+    centred = sub(X, reduce_mean(X, ints(-1)))
+    variance = reduce_mean(mul(centred, centred), ints(-1))
+    root = add(mul(div(centred, sqrt(add(variance, filled(1e-5)))), S), B)
+    made = to_proto(graphopt.optimize(graph_of(root, 13), level))
+    assert operators(made).count("Pow") == 1
+    agrees(graph_of(root, 13), made)
+    runtime: Any = onnxruntime
+    options = runtime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "fused.onnx")
+    runtime.InferenceSession(made.SerializeToString(), options)
+    assert operators(read(tmp_path / "fused.onnx")) == ["LayerNormalization"]
+
+
+@pytest.mark.parametrize("rule", list(MEANS), ids=lambda rule: rule.key)
+def test_what_is_spelled_otherwise_means_the_same(rule: Rule) -> None:
+    assert rule.fires is not None
+    before = rule.fires()
+    after = applied(rule, before)
+    assert after is not before
+    (near,) = (miss() for miss in rule.near_misses)
+    assert applied(rule, near) is near
+    agrees(graph_of(before), to_proto(graph_of(after)))
+
+
 WRITTEN = [rule for rule in IDIOMS if rule.key not in {"attentions.spelled_out"}]
 """The idioms; the example of one is a fused node itself."""
 
@@ -231,9 +264,10 @@ def test_a_model_that_is_opened_again_is_written_as_it_was() -> None:
 
 
 def test_hard_swish_of_a_convolution_is_written_by_its_gate_or_as_itself() -> None:
-    (rule,) = [rule for rule in IDIOMS if rule.key == "hard_swishes.product_div_inexact"]
+    (rule,) = [rule for rule in GATES if rule.key == "gates.product_div"]
+    (name,) = [rule for rule in IDIOMS if rule.key == "hard_swishes.hard_sigmoid"]
     assert rule.fires is not None
-    made = applied(rule, rule.fires())
+    made = applied(name, applied(rule, rule.fires()))
     assert operators(to_proto(graph_of(made, 12))) == ["Conv", "HardSigmoid", "Mul"]
     assert operators(to_proto(graph_of(made, 14))) == ["Conv", "HardSwish"]
 

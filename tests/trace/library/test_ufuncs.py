@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import overrides
 
+import graphopt
 from graphopt.errors import UnsupportedError
 from graphopt.frontends.trace.library.forms import FORMS
 from graphopt.frontends.trace.library.operands import WeakScalar
@@ -210,3 +211,19 @@ def test_what_cannot_be_said_is_refused() -> None:
         traced_call(UFUNCS["power"], (T([1, 2]), -1), {})
     with pytest.raises(ValueError, match="broadcast"):
         traced_call(UFUNCS["add"], (T([1, 2]), T([1, 2, 3])), {})
+
+
+@pytest.mark.parametrize("exponent", [0.5, np.float32(0.5)])
+def test_power_of_a_half_is_the_root(exponent: Any) -> None:
+    """NumPy's is, of -0 and -inf, by one number; by an array of more numbers it is not."""
+    x = np.array([-np.inf, -0.0, 0.0, 4.0, np.inf], np.float32)
+    halves = np.full(x.shape, 0.5, np.float32)
+
+    def powers(x: Any, y: Any) -> Any:
+        return x**exponent, np.power(x, exponent), np.power(x, y)
+
+    with np.errstate(invalid="ignore"):
+        expected = powers(x, halves)
+    for made, wanted in zip(graphopt.function(powers)(x, halves), expected, strict=True):
+        np.testing.assert_array_equal(made, wanted)
+        np.testing.assert_array_equal(np.signbit(made[1:]), np.signbit(wanted[1:]))
