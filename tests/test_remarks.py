@@ -26,7 +26,6 @@ from graphopt.rewriting.examples import example, filled
 from graphopt.structural import constant
 
 X = example("float32[N]")
-DOUBLE_NEG = neg(neg(X))
 MAY_BE_NEGATIVE_ZERO = add(X, filled(0))
 
 

@@ -19,6 +19,7 @@ from graphopt.structural import barrier, graph_input
 from graphopt.text import parse_graph, print_graph
 from graphopt.verify import verify
 from tests.strategies import F32
+from tests.work import steps
 from tools import bench_scale
 
 LENGTH = 100_000
@@ -89,23 +90,6 @@ def test_history_of_many_derivations() -> None:
     )
     assert len(graph.history(nodes[-2])) == LENGTH
     assert graph.nodes[-1] is nodes[-2]
-
-
-def steps(work: Callable[[], object]) -> int:
-    """How many Python functions `work` calls: a measure that no other process disturbs."""
-    count = 0
-
-    def tell(frame: object, event: str, arg: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    old = sys.getprofile()
-    sys.setprofile(tell)
-    try:
-        work()
-    finally:
-        sys.setprofile(old)
-    return count
 
 
 WORK: dict[str, Callable[[Graph], object]] = {

@@ -44,7 +44,6 @@ REMAINDERS: tuple[tuple[str, Op, dict[str, int]], ...] = (
     ("rem", remainder, {}),
 )
 APART = Declined("neither constant is a multiple of the other one")
-MAY_WRAP = Declined("the sum may wrap around")
 BROADCAST = Declined("the result has another shape")
 
 

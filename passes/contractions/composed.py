@@ -58,11 +58,6 @@ def once(root: Node, inner: Node, uses: Uses) -> Node | Declined:
     return both.of(first.x, root.dtype, uses)
 
 
-def all_ones(steps: Any) -> bool:
-    """Whether strides, or what is left out for them, are 1."""
-    return all(step == 1 for step in steps or ())
-
-
 def unpadded(a: Attributes) -> bool:
     """Whether a convolution sees nothing but its input."""
     return not any(a.get("pads") or ()) and a.get("auto_pad", "NOTSET") in ("NOTSET", "VALID")

@@ -29,8 +29,6 @@ INTEGERS = (DType.INT8, DType.UINT8, DType.INT32, DType.UINT32, DType.INT64)
 SHAPES: tuple[tuple[Size, ...], ...] = (
     (), (1,), (3,), (0,), (2, 3), (2, 1), (1, 3), (3, 3), (symbol("N"), 3), (symbol("N"), 1),
 )  # fmt: skip
-SHAPE_LIKE = 1
-"""Integer constants of at most this rank say where and how, and are not varied."""
 
 
 @dataclass(frozen=True)

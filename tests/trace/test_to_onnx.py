@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +50,15 @@ ANSWERS = {
 }
 """Functions that answer without a graph: there is no model of them."""
 
+VERSION = tuple(map(int, version("onnxruntime").split(".")[:2]))
 WRONG_ELSEWHERE = {
     **dict.fromkeys(
-        ["isin", "sort", "unique", "unique_all", "unique_inverse", "unique_values"],
-        "ONNX Runtime's TopK and Unique put a NaN anywhere",
+        ["isin", "sort"] if VERSION < (1, 32) else [],
+        "before ONNX Runtime 1.32, TopK puts a NaN anywhere",
+    ),
+    **dict.fromkeys(
+        ["unique", "unique_all", "unique_inverse", "unique_values"],
+        "ONNX Runtime's Unique puts a NaN anywhere",
     ),
     **dict.fromkeys(
         ["fmax", "fmin", "maximum", "minimum"], "ONNX Runtime's Max of int64 takes 32 bits of some"
@@ -150,13 +157,14 @@ def test_every_ufunc_as_a_model(name: str) -> None:
     assert ran
 
 
-def test_wrong_elsewhere_is_still_wrong_there() -> None:
+@pytest.mark.parametrize("name", ["sort"])
+def test_wrong_elsewhere_is_wrong_there_and_nowhere_else(name: str) -> None:
     """The table of what ONNX Runtime computes otherwise has nothing that it computes right."""
     x = np.array([np.nan, 3.0, np.inf, np.nan, -1.0, 2.0])
     f = partial(np.sort, axis=None)
-    made, feeds = traced_call(FUNCTIONS["sort"], (Traced(x),), {})
+    made, feeds = traced_call(FUNCTIONS[name], (Traced(x),), {})
     proto = to_proto(Graph(tuple(feeds), (made,), ("y",)))
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError) if name in WRONG_ELSEWHERE else nullcontext():
         same(by_runtime(proto, {"x0": x}), [f(x)], 0)
     same(by_evaluator(proto, {"x0": x}), [f(x)], 0)
 
